@@ -1,0 +1,46 @@
+# riposte: `make run` guards this host, `make test` runs every test.
+# Both set up what they need; on Debian they install packages with apt.
+
+GO      ?= go
+BIN     := build/riposte
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X riposte/internal/cli.version=$(VERSION)
+# What the tests use beyond Go: the kernel's tools, a real sshd, a real mail server.
+TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server openssh-client sshpass opensmtpd procps gcc libc6-dev
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
+
+.PHONY: run build test race lint bench conformance fuzz clean setup-test help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: build ## guard this host with the built-in configuration and rules
+	./$(BIN) run
+
+build: ## build the static binary into build/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/riposte
+
+setup-test: ## install what the tests need (Debian, as root)
+	@bench/setup-test.sh $(TEST_PACKAGES)
+
+test: setup-test build ## every test, with the race detector, root tests included
+	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
+
+lint: ## gofmt, vet, staticcheck, govulncheck where it can run
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@$(GO) run $(GOVULNCHECK) ./... || { test $$? -eq 3 && exit 3; echo "govulncheck could not run here (no vulnerability database): not checked"; }
+
+conformance: ## the real systems' suites on the real rulesets, both dialects
+	$(GO) run ./bench/conformance
+
+bench: build ## the figures of the documentation
+	bench/run.sh
+
+fuzz: ## every fuzz target for FUZZTIME (default 10m) each
+	bench/fuzz.sh
+
+clean: ## remove what was built
+	rm -rf build
