@@ -1,0 +1,154 @@
+// Package api is the control interface of a running riposte: plain HTTP with
+// JSON bodies on a unix socket of mode 0600, and its client. It decides
+// nothing: every call ends in the Control that the daemon hands in.
+package api
+
+import (
+	"context"
+	"time"
+
+	"riposte"
+)
+
+// Control is what the daemon offers to its faces: the command line today,
+// consoles later.
+type Control interface {
+	Status(ctx context.Context) (Status, error)
+	// InForce returns the responses in force, soonest end first, those without
+	// end last.
+	InForce(ctx context.Context, f Filter) ([]Block, error)
+	// History returns receipts, newest first.
+	History(ctx context.Context, f Filter) ([]riposte.Receipt, error)
+	// Why tells what led to everything done about a target.
+	Why(ctx context.Context, target string) (Why, error)
+	Block(ctx context.Context, r BlockRequest) ([]riposte.Receipt, error)
+	Unblock(ctx context.Context, r UnblockRequest) ([]riposte.Receipt, error)
+	Offenders(ctx context.Context, f Filter) ([]Offender, error)
+	Forgive(ctx context.Context, r UnblockRequest) (int, error)
+	// Reload reads configuration and rules again; on any error the old stay.
+	Reload(ctx context.Context) (Reloaded, error)
+}
+
+// Status is the state of the daemon in figures and words.
+type Status struct {
+	Version   string     `json:"version"`
+	Host      string     `json:"host"`
+	Mode      string     `json:"mode"` // enforce or observe
+	Reason    string     `json:"reason,omitempty"`
+	Dialect   string     `json:"dialect"`
+	Since     time.Time  `json:"since"`
+	Config    string     `json:"config"`
+	Rules     string     `json:"rules"`
+	Sources   []Source   `json:"sources"`
+	Responses []Response `json:"responses"`
+	Guard     []string   `json:"guard"`
+	InForce   int        `json:"in_force"`
+	Offenders int        `json:"offenders"`
+	Events    uint64     `json:"events"` // since start
+	Alerts    uint64     `json:"alerts"`
+	Orders    uint64     `json:"orders"`
+	Refused   uint64     `json:"refused"`
+	Problems  []string   `json:"problems,omitempty"`
+}
+
+// Source is one input of the daemon.
+type Source struct {
+	Name   string `json:"name"`
+	Detail string `json:"detail,omitempty"`
+	Events uint64 `json:"events"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Response is one armed response.
+type Response struct {
+	Command   string `json:"command"`
+	Mechanism string `json:"mechanism"`
+	Words     string `json:"words"`
+	Problem   string `json:"problem,omitempty"`
+}
+
+// Block is one response in force on a host.
+type Block struct {
+	Order     string         `json:"order"`
+	Host      string         `json:"host"`
+	Command   string         `json:"command"`
+	Target    riposte.Target `json:"target"`
+	Mechanism string         `json:"mechanism"`
+	State     string         `json:"state"` // in force, applying, undoing, undo failing
+	Since     time.Time      `json:"since"`
+	Until     time.Time      `json:"until,omitzero"` // zero: no end
+	Rung      int            `json:"rung"`
+	By        string         `json:"by"`
+	Rule      int            `json:"rule,omitempty"`
+	Alert     string         `json:"alert,omitempty"`
+	Reason    string         `json:"reason,omitempty"`
+}
+
+// Offender is a target that was answered at least once with a timed response.
+type Offender struct {
+	Command  string         `json:"command"`
+	Target   riposte.Target `json:"target"`
+	Offences int            `json:"offences"`
+	Rung     int            `json:"rung"` // of the last offence
+	Last     time.Time      `json:"last"`
+}
+
+// Why is everything on record about one target, newest order first.
+type Why struct {
+	Target riposte.Target `json:"target"`
+	Orders []WhyOrder     `json:"orders"`
+}
+
+// WhyOrder is one order about a target with its cause and its consequences.
+type WhyOrder struct {
+	Order    riposte.Order     `json:"order"`
+	Receipts []riposte.Receipt `json:"receipts"`
+}
+
+// Filter narrows a list. The zero value takes everything, up to a sane limit.
+type Filter struct {
+	Target  string `json:"target,omitempty"`
+	Command string `json:"command,omitempty"`
+	Limit   int    `json:"limit,omitempty"`
+}
+
+// BlockRequest asks for a response by hand.
+type BlockRequest struct {
+	Target  string        `json:"target"`
+	Command string        `json:"command,omitempty"` // default: the first that acts on such a target
+	For     time.Duration `json:"for,omitempty"`     // 0: until undone
+	Force   bool          `json:"force,omitempty"`   // pass the guard, audited
+	By      string        `json:"-"`                 // the peer, set by the server
+}
+
+// UnblockRequest names what is to be taken back. Order wins over Target;
+// Command narrows Target.
+type UnblockRequest struct {
+	Target  string `json:"target,omitempty"`
+	Command string `json:"command,omitempty"`
+	Order   string `json:"order,omitempty"`
+	All     bool   `json:"all,omitempty"`
+	Forgive bool   `json:"forgive,omitempty"` // forget the offences too
+	By      string `json:"-"`
+}
+
+// Reloaded says what a reload changed.
+type Reloaded struct {
+	Config   string   `json:"config"`
+	Rules    string   `json:"rules"`
+	Findings []string `json:"findings,omitempty"`
+}
+
+// Error is what the server answers when it cannot do what was asked.
+type Error struct {
+	Status  int    `json:"-"`
+	Message string `json:"error"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string {
+	if e.Hint != "" {
+		return e.Message + " (" + e.Hint + ")"
+	}
+	return e.Message
+}

@@ -1,0 +1,153 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+
+	"riposte"
+)
+
+// ErrNotRunning means that no riposte answers on the socket.
+var ErrNotRunning = errors.New("riposte is not running")
+
+// Client talks to the daemon on its control socket. It is a Control.
+type Client struct {
+	http   http.Client
+	socket string
+}
+
+var _ Control = (*Client)(nil)
+
+// NewClient returns a client for the socket at path. It connects on first use.
+func NewClient(path string) *Client {
+	c := &Client{socket: path}
+	c.http.Transport = &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		},
+	}
+	return c
+}
+
+// Close drops the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status implements Control.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.get(ctx, "/v1/status", Filter{}, &s)
+}
+
+// InForce implements Control.
+func (c *Client) InForce(ctx context.Context, f Filter) (b []Block, err error) {
+	return b, c.get(ctx, "/v1/list", f, &b)
+}
+
+// History implements Control.
+func (c *Client) History(ctx context.Context, f Filter) (r []riposte.Receipt, err error) {
+	return r, c.get(ctx, "/v1/history", f, &r)
+}
+
+// Why implements Control.
+func (c *Client) Why(ctx context.Context, target string) (w Why, err error) {
+	return w, c.get(ctx, "/v1/why", Filter{Target: target}, &w)
+}
+
+// Offenders implements Control.
+func (c *Client) Offenders(ctx context.Context, f Filter) (o []Offender, err error) {
+	return o, c.get(ctx, "/v1/offenders", f, &o)
+}
+
+// Block implements Control.
+func (c *Client) Block(ctx context.Context, r BlockRequest) (rs []riposte.Receipt, err error) {
+	return rs, c.post(ctx, "/v1/block", r, &rs)
+}
+
+// Unblock implements Control.
+func (c *Client) Unblock(ctx context.Context, r UnblockRequest) (rs []riposte.Receipt, err error) {
+	return rs, c.post(ctx, "/v1/unblock", r, &rs)
+}
+
+// Forgive implements Control.
+func (c *Client) Forgive(ctx context.Context, r UnblockRequest) (n int, err error) {
+	return n, c.post(ctx, "/v1/forgive", r, &n)
+}
+
+// Reload implements Control.
+func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
+	return r, c.post(ctx, "/v1/reload", struct{}{}, &r)
+}
+
+func (c *Client) get(ctx context.Context, path string, f Filter, into any) error {
+	q := url.Values{}
+	if f.Target != "" {
+		q.Set("target", f.Target)
+	}
+	if f.Command != "" {
+		q.Set("command", f.Command)
+	}
+	if f.Limit != 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	u := "http://riposte" + path
+	if len(q) > 0 {
+		u += "?" + q.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
+	if err != nil {
+		return err
+	}
+	return c.do(req, into)
+}
+
+func (c *Client) post(ctx context.Context, path string, body, into any) error {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://riposte"+path, bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return c.do(req, into)
+}
+
+func (c *Client) do(req *http.Request, into any) error {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.connectError(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		e := &Error{Status: resp.StatusCode}
+		if b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)); err != nil || json.Unmarshal(b, e) != nil || e.Message == "" {
+			e.Message = "the daemon answered " + resp.Status
+		}
+		return e
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) connectError(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: nothing answers on %s", ErrNotRunning, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no access to %s: the control socket is root's", c.socket)
+	}
+	return fmt.Errorf("ask the daemon on %s: %w", c.socket, err)
+}

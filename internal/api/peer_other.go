@@ -1,0 +1,8 @@
+//go:build !linux
+
+package api
+
+import "net"
+
+// peer is not known on this system.
+func peer(net.Conn) string { return "" }

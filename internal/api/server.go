@@ -1,0 +1,134 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// maxBody bounds a request; the largest real one is a few hundred bytes.
+const maxBody = 64 << 10
+
+// peerKey carries the connected peer's identity in a request's context.
+type peerKey struct{}
+
+// Serve answers on l until ctx ends, then finishes the requests under way.
+func Serve(ctx context.Context, l net.Listener, c Control) error {
+	srv := &http.Server{
+		Handler:           Handler(c),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, peer(conn))
+		},
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve control socket: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	err := srv.Shutdown(grace)
+	<-done
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stop control socket: %w", err)
+	}
+	return nil
+}
+
+// Handler maps the control interface to HTTP.
+func Handler(c Control) http.Handler {
+	mux := http.NewServeMux()
+	get(mux, "/v1/status", func(ctx context.Context, _ Filter) (any, error) { return c.Status(ctx) })
+	get(mux, "/v1/list", func(ctx context.Context, f Filter) (any, error) { return c.InForce(ctx, f) })
+	get(mux, "/v1/history", func(ctx context.Context, f Filter) (any, error) { return c.History(ctx, f) })
+	get(mux, "/v1/offenders", func(ctx context.Context, f Filter) (any, error) { return c.Offenders(ctx, f) })
+	get(mux, "/v1/why", func(ctx context.Context, f Filter) (any, error) { return c.Why(ctx, f.Target) })
+	post(mux, "/v1/block", func(ctx context.Context, r BlockRequest) (any, error) {
+		r.By = by(ctx)
+		return c.Block(ctx, r)
+	})
+	post(mux, "/v1/unblock", func(ctx context.Context, r UnblockRequest) (any, error) {
+		r.By = by(ctx)
+		return c.Unblock(ctx, r)
+	})
+	post(mux, "/v1/forgive", func(ctx context.Context, r UnblockRequest) (any, error) {
+		r.By = by(ctx)
+		return c.Forgive(ctx, r)
+	})
+	post(mux, "/v1/reload", func(ctx context.Context, _ struct{}) (any, error) { return c.Reload(ctx) })
+	return mux
+}
+
+func by(ctx context.Context) string {
+	if p, ok := ctx.Value(peerKey{}).(string); ok && p != "" {
+		return p
+	}
+	return "control socket"
+}
+
+func get(mux *http.ServeMux, path string, f func(context.Context, Filter) (any, error)) {
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		filter, err := parseFilter(r.URL.Query())
+		if err != nil {
+			answer(w, nil, err)
+			return
+		}
+		v, err := f(r.Context(), filter)
+		answer(w, v, err)
+	})
+}
+
+func parseFilter(q url.Values) (Filter, error) {
+	f := Filter{Target: q.Get("target"), Command: q.Get("command")}
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return f, &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("limit %q is not a number of rows", s)}
+		}
+		f.Limit = n
+	}
+	return f, nil
+}
+
+func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) (any, error)) {
+	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		var req T
+		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&req); err != nil && !errors.Is(err, io.EOF) {
+			answer(w, nil, &Error{Status: http.StatusBadRequest, Message: "cannot read the request: " + err.Error()})
+			return
+		}
+		v, err := f(r.Context(), req)
+		answer(w, v, err)
+	})
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	if err == nil {
+		_ = enc.Encode(v) // the peer hung up: nobody is left to tell
+		return
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Status: http.StatusInternalServerError, Message: err.Error()}
+	}
+	if e.Status == 0 {
+		e.Status = http.StatusUnprocessableEntity
+	}
+	w.WriteHeader(e.Status)
+	_ = enc.Encode(e)
+}
