@@ -1,0 +1,62 @@
+package pattern
+
+import "strings"
+
+// lower maps A-Z to a-z and every other byte to itself, which is all the case
+// folding that OS_Match and OS_Regex know.
+var lower = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
+
+func lowerASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		b[i] = lower[c]
+	}
+	return string(b)
+}
+
+func hasHighByte(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return true
+		}
+	}
+	return false
+}
+
+// equalFold reports whether s, ignoring ASCII case, is the lower-case text lit
+// of the same length.
+func equalFold(s, lit string) bool {
+	for i := range len(lit) {
+		if lower[s[i]] != lit[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// indexFold is the offset of the lower-case text lit in s ignoring ASCII case,
+// or -1.
+func indexFold(s, lit string) int {
+	n := len(lit)
+	if n == 0 {
+		return 0
+	}
+	for i := 0; i+n <= len(s); i++ {
+		if lower[s[i]] == lit[0] && equalFold(s[i:i+n], lit) {
+			return i
+		}
+	}
+	return -1
+}
+
+func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
+
+var _ = strings.Contains
