@@ -28,7 +28,7 @@ func Parse(line []byte) (*riposte.Alert, error) {
 		return nil, errors.New("not an alert: expected a JSON object")
 	}
 	var w wireAlert
-	if err := json.Unmarshal(line, &w); err != nil {
+	if err := w.read(line); err != nil {
 		return nil, fmt.Errorf("not an alert: %w", err)
 	}
 	if w.Rule == nil {
@@ -65,50 +65,77 @@ func Parse(line []byte) (*riposte.Alert, error) {
 
 // wireAlert is the union of both layouts. What is unknown is left in Raw.
 type wireAlert struct {
-	Rule     *wireRule `json:"rule"`
-	ID       word      `json:"id"`
-	FullLog  word      `json:"full_log"`
-	Location word      `json:"location"`
-	Previous word      `json:"previous_output"`
+	Rule                            *wireRule
+	ID, FullLog, Location, Previous word
 
 	// Wazuh.
-	Timestamp word `json:"timestamp"` // OSSEC has one too, without zone
+	Timestamp word // OSSEC has one too, without zone
 	Agent     struct {
 		ID   word `json:"id"`
 		Name word `json:"name"`
 		IP   word `json:"ip"`
-	} `json:"agent"`
+	}
 	Manager struct {
 		Name word `json:"name"`
-	} `json:"manager"`
+	}
 	Predecoder struct {
 		Program   word `json:"program_name"`
 		Timestamp word `json:"timestamp"`
 		Hostname  word `json:"hostname"`
-	} `json:"predecoder"`
-	Data        json.RawMessage `json:"data"`
-	PreviousLog word            `json:"previous_log"`
-	Syscheck    struct {
-		Path word `json:"path"`
-	} `json:"syscheck"`
+	}
+	Data        json.RawMessage
+	PreviousLog word
+	Syscheck    wireFile
 
 	// Decoder is an object in Wazuh's layout and a word in OSSEC's.
-	Decoder json.RawMessage `json:"decoder"`
+	Decoder json.RawMessage
 
 	// OSSEC.
-	Millis        word `json:"TimeStamp"`
-	DecoderParent word `json:"decoder_parent"`
-	DecoderDesc   struct {
-		FTSComment word `json:"ftscomment"`
-		Accumulate word `json:"accumulate"`
-	} `json:"decoder_desc"`
-	Hostname     word `json:"hostname"`
-	Program      word `json:"program_name"`
-	AgentName    word `json:"agent_name"`
-	AgentIP      word `json:"agentip"`
-	SyscheckFile struct {
-		Path word `json:"path"`
-	} `json:"SyscheckFile"`
+	Millis        word
+	DecoderParent word
+	DecoderDesc   wireDecoder
+	Hostname      word
+	Program       word
+	AgentName     word
+	AgentIP       word
+	SyscheckFile  wireFile
+}
+
+type wireFile struct {
+	Path word `json:"path"`
+}
+
+type wireDecoder struct {
+	Name       word `json:"name"`
+	Parent     word `json:"parent"`
+	FTSComment word `json:"ftscomment"`
+	Accumulate word `json:"accumulate"`
+}
+
+// read takes the members by their exact names: encoding/json ignores case in
+// the names of a struct, and OSSEC's layout has decoded fields, whatever they
+// are called, beside the alert's own members.
+func (w *wireAlert) read(line []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(line, &members); err != nil {
+		return err
+	}
+	for name, into := range map[string]any{
+		"rule": &w.Rule, "id": &w.ID, "full_log": &w.FullLog, "location": &w.Location, "previous_output": &w.Previous,
+		"timestamp": &w.Timestamp, "agent": &w.Agent, "manager": &w.Manager, "predecoder": &w.Predecoder, "data": &w.Data,
+		"previous_log": &w.PreviousLog, "syscheck": &w.Syscheck, "decoder": &w.Decoder,
+		"TimeStamp": &w.Millis, "decoder_parent": &w.DecoderParent, "decoder_desc": &w.DecoderDesc, "hostname": &w.Hostname,
+		"program_name": &w.Program, "agent_name": &w.AgentName, "agentip": &w.AgentIP, "SyscheckFile": &w.SyscheckFile,
+	} {
+		raw, ok := members[name]
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal(raw, into); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 type wireRule struct {
@@ -224,12 +251,7 @@ func (w *wireAlert) fillWazuh(a *riposte.Alert) error {
 		a.Previous = strings.Split(w.Previous.text, "\n")
 	}
 	if len(w.Decoder) > 0 {
-		var d struct {
-			Name       word `json:"name"`
-			Parent     word `json:"parent"`
-			FTSComment word `json:"ftscomment"`
-			Accumulate word `json:"accumulate"`
-		}
+		var d wireDecoder
 		if err := json.Unmarshal(w.Decoder, &d); err != nil {
 			return fmt.Errorf("decoder: %w", err)
 		}

@@ -1,0 +1,133 @@
+package alertlog
+
+import (
+	"unicode/utf8"
+)
+
+const hex = "0123456789abcdef"
+
+// hidden reports whether a character beyond ASCII acts on a terminal or on a
+// reader's eye instead of showing itself: C1 controls, line and paragraph
+// separators, marks that turn the direction of writing, the byte order mark.
+func hidden(r rune) bool {
+	switch {
+	case r < 0xa0:
+		return r >= 0x80
+	case r < 0x2000:
+		return r == 0x061c
+	}
+	return r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
+}
+
+// appendString appends s as a JSON string, always valid JSON and valid UTF-8,
+// without control characters.
+func appendString(dst []byte, s string) []byte {
+	return append(appendStringPart(append(dst, '"'), s), '"')
+}
+
+// appendStringPart appends s as a part of a JSON string.
+func appendStringPart(dst []byte, s string) []byte {
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f {
+				i++
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			switch c {
+			case '"', '\\':
+				dst = append(dst, '\\', c)
+			case '\n':
+				dst = append(dst, '\\', 'n')
+			case '\r':
+				dst = append(dst, '\\', 'r')
+			case '\t':
+				dst = append(dst, '\\', 't')
+			default:
+				dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, '\\', '\\', 'x', hex[c>>4], hex[c&15])
+			start = i + 1
+		case hidden(r):
+			dst = append(dst, s[start:i]...)
+			dst = appendRune(dst, r)
+			start = i + n
+		}
+		i += n
+	}
+	return append(dst, s[start:]...)
+}
+
+// appendRune appends a character of the basic plane as \uNNNN.
+func appendRune(dst []byte, r rune) []byte {
+	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+}
+
+// appendVisible appends s as a part of one line of text: whatever could end the
+// line, move a terminal's cursor or hide text is written as an escape. Tabs and
+// backslashes stay as they are.
+func appendVisible(dst []byte, s string) []byte {
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= 0x20 && c != 0x7f || c == '\t' {
+				i++
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			switch c {
+			case '\n':
+				dst = append(dst, '\\', 'n')
+			case '\r':
+				dst = append(dst, '\\', 'r')
+			default:
+				dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+			}
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && n == 1:
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+			start = i + 1
+		case hidden(r):
+			dst = append(dst, s[start:i]...)
+			dst = appendRune(dst, r)
+			start = i + n
+		}
+		i += n
+	}
+	return append(dst, s[start:]...)
+}
+
+// appendWord appends s as one word of a line whose words are parted by spaces,
+// "-" for nothing.
+func appendWord(dst []byte, s string) []byte {
+	if s == "" {
+		return append(dst, '-')
+	}
+	for i, start := 0, 0; ; i++ {
+		if i == len(s) {
+			return appendVisible(dst, s[start:])
+		}
+		if c := s[i]; c == ' ' || c == '\t' {
+			dst = appendVisible(dst, s[start:i])
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+			start = i + 1
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package alertlog
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"riposte"
+	"riposte/internal/ossec"
+)
+
+// ossecCut is how much of a record OSSEC prints in alerts.log, in bytes.
+const ossecCut = 1256
+
+// AppendText appends an alert as one block of alerts.log, as Wazuh or OSSEC
+// write it (spec rules-engine.md 7.1), the empty line that ends it included.
+// OSSEC's blocks hold no more than 1256 bytes of each record.
+func AppendText(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
+	dst = append(dst, "** Alert "...)
+	dst = appendVisible(dst, a.ID)
+	dst = append(dst, ':')
+	if a.Rule.Mail {
+		dst = append(dst, " mail "...)
+	}
+	dst = append(dst, " - "...)
+	dst = appendVisible(dst, a.Rule.Groups)
+	dst = append(dst, '\n')
+
+	dst = a.Time.AppendFormat(dst, "2006 Jan 02 15:04:05 ")
+	if !strings.HasPrefix(a.Location, "(") {
+		dst = appendVisible(dst, a.Hostname)
+		dst = append(dst, "->"...)
+	}
+	dst = appendVisible(dst, a.Location)
+	dst = append(dst, '\n')
+
+	dst = append(dst, "Rule: "...)
+	dst = strconv.AppendInt(dst, int64(a.Rule.ID), 10)
+	dst = append(dst, " (level "...)
+	dst = strconv.AppendInt(dst, int64(a.Rule.Level), 10)
+	dst = append(dst, ") -> '"...)
+	dst = appendVisible(dst, a.Rule.Description)
+	dst = append(dst, "'\n"...)
+
+	dst = appendLabelled(dst, "Src IP: ", static(a, "srcip"))
+	dst = appendLabelled(dst, "Src Port: ", static(a, "srcport"))
+	dst = appendLabelled(dst, "Dst IP: ", static(a, "dstip"))
+	dst = appendLabelled(dst, "Dst Port: ", static(a, "dstport"))
+	dst = appendLabelled(dst, "User: ", static(a, "dstuser"))
+
+	limit := 0
+	if d == ossec.OSSEC {
+		limit = ossecCut
+	}
+	if !a.Rule.NoFullLog || d == ossec.OSSEC {
+		dst = appendRecord(dst, a.FullLog, limit)
+	}
+	if d == ossec.Wazuh {
+		for i := range a.Fields {
+			f := &a.Fields[i]
+			if f.Dynamic && f.Value != "" && f.Name != "" {
+				dst = append(appendSetOff(dst, f.Name, ": "), ": "...)
+				dst = appendVisible(dst, f.Value)
+				dst = append(dst, '\n')
+			}
+		}
+	}
+	if a.Diff != "" {
+		dst = append(dst, "Previous output:\n"...)
+		dst = appendRecord(dst, a.Diff, limit)
+	}
+	for _, p := range a.Previous {
+		dst = appendRecord(dst, p, limit)
+	}
+	return append(dst, '\n')
+}
+
+func appendLabelled(dst []byte, label, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(dst, label...)
+	dst = appendVisible(dst, value)
+	return append(dst, '\n')
+}
+
+// appendRecord appends a record as one line that is not empty. A limit of 0 is
+// none.
+func appendRecord(dst []byte, s string, limit int) []byte {
+	if limit > 0 && len(s) > limit {
+		for limit > 0 && !utf8.RuneStart(s[limit]) {
+			limit--
+		}
+		s = s[:limit]
+	}
+	if s == "" {
+		return dst
+	}
+	return append(appendSetOff(dst, s, ""), '\n')
+}
+
+// blockLines begin the lines of a block that have a meaning for its readers.
+// OSSEC's own reader of alerts.log looks for them in every line of a block.
+var blockLines = [...]string{
+	"** Alert", "Rule: ", "Src ", "Dst ", "User: ", "Attributes:", "Previous output:", "Integrity checksum",
+	"Size changed", "Ownership was", "Group ownership was", "Permissions changed", "Old md5sum", "New md5sum",
+	"Old sha1sum", "New sha1sum", "Old sha256sum", "New sha256sum",
+}
+
+// appendSetOff appends foreign text at the beginning of a line, after one space
+// when it, together with what is to follow, would otherwise be taken for a line
+// of the block.
+func appendSetOff(dst []byte, s, next string) []byte {
+	for _, l := range blockLines {
+		if strings.HasPrefix(s, l) || strings.HasPrefix(l, s) && strings.HasPrefix(next, l[len(s):]) {
+			dst = append(dst, ' ')
+			break
+		}
+	}
+	return appendVisible(dst, s)
+}

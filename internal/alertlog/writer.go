@@ -1,0 +1,186 @@
+package alertlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"riposte"
+	"riposte/internal/ossec"
+)
+
+// The files in the log directory.
+const (
+	AlertsJSON = "alerts.json"
+	AlertsText = "alerts.log"
+	Responses  = "active-responses.log"
+)
+
+// fileMode lets a log shipper's group read the logs and nobody else.
+const fileMode = 0o640
+
+// chunk is how much is gathered before it is written within one batch, in bytes.
+const chunk = 256 << 10
+
+// keep is how much of what could not be written waits for the next try, in
+// bytes a file.
+const keep = 8 << 20
+
+// Writer appends to the three logs of one directory. It may be used by several
+// goroutines. What cannot be written is kept, as far as it fits 8 MiB a file,
+// and goes out with the next write that succeeds.
+type Writer struct {
+	dir     string
+	dialect ossec.Dialect
+
+	mu                    sync.Mutex
+	json, text, responses logFile
+}
+
+// Open opens the logs in dir, which is made if it is missing.
+func Open(dir string, d ossec.Dialect) (*Writer, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("open alert logs: %w", err)
+	}
+	w := &Writer{dir: dir, dialect: d}
+	w.json.path = filepath.Join(dir, AlertsJSON)
+	w.text.path = filepath.Join(dir, AlertsText)
+	w.responses.path = filepath.Join(dir, Responses)
+	if err := w.Reopen(); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// WriteAlerts appends those alerts whose Log is set to alerts.json and
+// alerts.log, each file with as
+// few writes as it takes.
+func (w *Writer) WriteAlerts(alerts []*riposte.Alert) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range alerts {
+		if a.Log {
+			w.json.add(func(dst []byte) []byte { return append(AppendJSON(dst, a, w.dialect), '\n') })
+			w.text.add(func(dst []byte) []byte { return AppendText(dst, a, w.dialect) })
+		}
+	}
+	return errors.Join(w.json.done(), w.text.done())
+}
+
+// WriteResponses appends to active-responses.log.
+func (w *Writer) WriteResponses(responses []Response) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range responses {
+		w.responses.add(func(dst []byte) []byte { return AppendResponse(dst, &responses[i], w.dialect) })
+	}
+	return w.responses.done()
+}
+
+// Reopen opens the files anew by their names, after logrotate has moved them
+// away. A file that cannot be opened stays the one it was.
+func (w *Writer) Reopen() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.json.reopen(), w.text.reopen(), w.responses.reopen())
+}
+
+// Lost returns how many alerts and responses could be neither written nor kept.
+func (w *Writer) Lost() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(w.json.lost, w.text.lost) + w.responses.lost
+}
+
+// Close writes what is waiting and closes the files.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.json.close(), w.text.close(), w.responses.close())
+}
+
+// logFile is one file and what waits to be written to it.
+type logFile struct {
+	path string
+	file *os.File
+	buf  []byte
+	err  error // the first one since done was last called
+	lost int
+}
+
+// add encodes one entry into what waits, or counts it as lost when there is no
+// room.
+func (f *logFile) add(encode func([]byte) []byte) {
+	n := len(f.buf)
+	f.buf = encode(f.buf)
+	if n > 0 && len(f.buf) > keep {
+		f.buf = f.buf[:n]
+		f.lost++
+	}
+	if len(f.buf) >= chunk && f.err == nil {
+		f.flush()
+	}
+}
+
+// done writes what waits and reports the first error since it was last called.
+func (f *logFile) done() error {
+	f.flush()
+	err := f.err
+	f.err = nil
+	return err
+}
+
+// flush writes what waits. Of a write that fails midway the rest waits, so that
+// no line is torn for good.
+func (f *logFile) flush() {
+	if len(f.buf) == 0 {
+		return
+	}
+	n, err := 0, fmt.Errorf("write %s: %w", f.path, os.ErrClosed)
+	if f.file != nil {
+		n, err = f.file.Write(f.buf) // an *os.PathError names the file
+	}
+	f.buf = append(f.buf[:0], f.buf[n:]...)
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *logFile) reopen() error {
+	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_APPEND|os.O_RDWR, fileMode)
+	if err != nil {
+		return fmt.Errorf("open alert log: %w", err)
+	}
+	err = f.close()
+	f.file = file
+	return errors.Join(err, f.endLine())
+}
+
+// endLine ends a last line that a crash has left torn, so that the next entry
+// begins a line of its own.
+func (f *logFile) endLine() error {
+	size, err := f.file.Seek(0, io.SeekEnd)
+	if err != nil || size == 0 {
+		return nil // a pipe, or empty
+	}
+	var last [1]byte
+	if _, err := f.file.ReadAt(last[:], size-1); err != nil || last[0] == '\n' {
+		return nil
+	}
+	if _, err := f.file.WriteString("\n"); err != nil {
+		return fmt.Errorf("end torn line: %w", err)
+	}
+	return nil
+}
+
+func (f *logFile) close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := errors.Join(f.done(), f.file.Close())
+	f.file = nil
+	return err
+}

@@ -1,0 +1,225 @@
+package alertlog
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"riposte"
+	"riposte/internal/ossec"
+)
+
+func TestWriter(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "logs")
+	w, err := Open(dir, ossec.Wazuh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := sample()
+	quiet.Log = false
+	if err := w.WriteAlerts([]*riposte.Alert{sample(), quiet, sample()}); err != nil {
+		t.Fatal(err)
+	}
+	r := block()
+	if err := w.WriteResponses([]Response{r}); err != nil {
+		t.Fatal(err)
+	}
+	line := append(AppendJSON(nil, sample(), ossec.Wazuh), '\n')
+	expect(t, dir, AlertsJSON, string(line)+string(line))
+	text := string(AppendText(nil, sample(), ossec.Wazuh))
+	expect(t, dir, AlertsText, text+text)
+	expect(t, dir, Responses, string(AppendResponse(nil, &r, ossec.Wazuh)))
+	for _, name := range []string{AlertsJSON, AlertsText, Responses} {
+		if fi, err := os.Stat(filepath.Join(dir, name)); err != nil || fi.Mode().Perm() != 0o640 {
+			t.Errorf("%s: %v %v", name, fi.Mode(), err)
+		}
+	}
+
+	// logrotate moves the file away; until Reopen the old one is written.
+	if err := os.Rename(filepath.Join(dir, AlertsJSON), filepath.Join(dir, "old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteAlerts([]*riposte.Alert{sample()}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, "old", strings.Repeat(string(line), 3))
+	if err := w.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteAlerts([]*riposte.Alert{sample()}); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, "old", strings.Repeat(string(line), 3))
+	expect(t, dir, AlertsJSON, string(line))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expect(t *testing.T, dir, name, want string) {
+	t.Helper()
+	got, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil || string(got) != want {
+		t.Errorf("%s holds (%v)\n%s\nexpected\n%s", name, err, got, want)
+	}
+}
+
+// A line that a crash has left torn is ended, so that the next is whole.
+func TestTornLine(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, AlertsJSON), []byte(`{"timestamp":"20`), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Open(dir, ossec.Wazuh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.WriteAlerts([]*riposte.Alert{sample()}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, AlertsJSON, "{\"timestamp\":\"20\n"+string(AppendJSON(nil, sample(), ossec.Wazuh))+"\n")
+}
+
+// A disk that takes nothing is reported at each write; what waited is written
+// once there is room, whole and in order.
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("needs /dev/full: ", err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(dir, AlertsJSON)); err != nil {
+		t.Fatal(err)
+	}
+	w, err := Open(dir, ossec.Wazuh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := sample(), sample()
+	second.ID = "2.2"
+	for _, a := range []*riposte.Alert{first, second} {
+		var pe *fs.PathError
+		if err := w.WriteAlerts([]*riposte.Alert{a}); !errors.As(err, &pe) {
+			t.Fatalf("a full disk gives %v", err)
+		}
+	}
+	big := sample()
+	big.FullLog = strings.Repeat("x", keep)
+	if err := w.WriteAlerts([]*riposte.Alert{big}); err == nil || w.Lost() != 1 {
+		t.Errorf("what is over the bound: %v, %d lost", err, w.Lost())
+	}
+	if err := os.Remove(filepath.Join(dir, AlertsJSON)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Reopen(); err == nil {
+		t.Error("the last try to write to the full disk is not reported")
+	}
+	if err := w.WriteAlerts(nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(dir, AlertsJSON))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(got, []byte("\n"))
+	if len(lines) != 3 || !bytes.Contains(lines[0], []byte(first.ID)) || !bytes.Contains(lines[1], []byte(second.ID)) {
+		t.Errorf("the file holds %s", got)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteAlerts([]*riposte.Alert{sample()}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("writing after Close: %v", err)
+	}
+}
+
+func TestOpenFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := Open(file, ossec.Wazuh); err == nil {
+		t.Errorf("a file was taken for a directory: %v", w)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, Responses), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := Open(dir, ossec.Wazuh); err == nil {
+		t.Errorf("a directory was taken for a file: %v", w)
+	}
+}
+
+// Alerts, responses and reopening come from different goroutines; each line
+// stays whole.
+func TestConcurrent(t *testing.T) {
+	dir := t.TempDir()
+	w, err := Open(dir, ossec.Wazuh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if err := w.WriteAlerts([]*riposte.Alert{sample()}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for range 20 {
+			if err := w.Reopen(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, dir, AlertsJSON, strings.Repeat(string(AppendJSON(nil, sample(), ossec.Wazuh))+"\n", 400))
+}
+
+func TestIDs(t *testing.T) {
+	now := time.Unix(100, 5_999)
+	ids := NewIDs(func() time.Time { return now })
+	f := func(at time.Time, want string) {
+		t.Helper()
+		now = at
+		if got := ids.Next(); got != want {
+			t.Errorf("at %v: %s, expected %s", at.UnixMicro(), got, want)
+		}
+	}
+	f(now, "100.5")
+	f(now, "100.6")
+	f(time.Unix(100, 9_000), "100.9")
+	f(time.Unix(99, 0), "100.10") // the clock was set back
+	f(time.Unix(100, 1_000), "100.11")
+	f(time.Unix(101, 0), "101.0")
+
+	now = time.Unix(200, 0)
+	seen := map[string]bool{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 1000 {
+				id := ids.Next()
+				mu.Lock()
+				seen[id] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(seen) != 4000 {
+		t.Errorf("%d different ids of 4000", len(seen))
+	}
+}
