@@ -76,7 +76,8 @@ type Finding struct {
 	Code     string   `json:"code"`           // stable word for scripts: "unknown-command"
 	Message  string   `json:"message"`        // one sentence: what was read and what was expected
 	Hint     string   `json:"hint,omitempty"` // one sentence: what to do
-	Fix      *Edit    `json:"fix,omitempty"`
+	Fix      *Edit    `json:"fix,omitempty"`  // the mend, when there is only one
+	Also     *Edit    `json:"also,omitempty"` // the second half of Fix, such as the closing tag
 }
 
 // Edit replaces Len bytes at Offset of the finding's file by Text.
