@@ -19,7 +19,7 @@ type Effect struct {
 	Command riposte.Command
 	Target  riposte.Target
 	Until   time.Time      // zero: until undone
-	State   string         // what Apply returned, on Undo
+	State   string         // what Apply last returned: on Undo, and when an effect in force is applied again
 	Alert   *riposte.Alert // why; nil by hand
 	By      string         // as in the order
 }
@@ -28,7 +28,7 @@ type Effect struct {
 type Result struct {
 	Err      error
 	Verified bool   // the mechanism read the effect back
-	State    string // what Undo needs to know later; kept in the journal
+	State    string // what Undo needs to know later; kept in the journal. Empty keeps the former one
 	Output   string // what a script printed, bounded
 	NoUndo   bool   // the effect has no undo: a script that declined the handshake
 }
@@ -51,8 +51,18 @@ type Mechanism interface {
 	Undo(ctx context.Context, effects []Effect) []Result
 }
 
+// Parallel is a mechanism that several goroutines may use at a time, never two
+// of them for one target. The executor hands it its effects one by one, so that
+// a slow one holds up none but those of its own target.
+type Parallel interface {
+	Mechanism
+	Parallel() int // how many at a time
+}
+
 // Lister is a mechanism that can read back what of riposte's is in force. A
-// target with a kernel timeout has its end in Until.
+// target with a kernel timeout has its end in Until. Only a Lister holds effects
+// without end: an order without timeout is remembered, listed and put back by
+// one, and merely carried out, each time anew, by any other mechanism.
 type Lister interface {
 	Mechanism
 	List(ctx context.Context) ([]Effect, error)
