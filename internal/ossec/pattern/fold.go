@@ -1,7 +1,5 @@
 package pattern
 
-import "strings"
-
 // lower maps A-Z to a-z and every other byte to itself, which is all the case
 // folding that OS_Match and OS_Regex know.
 var lower = func() (t [256]byte) {
@@ -56,7 +54,3 @@ func indexFold(s, lit string) int {
 	}
 	return -1
 }
-
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
-
-var _ = strings.Contains

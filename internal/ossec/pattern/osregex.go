@@ -178,7 +178,79 @@ func parseOSRegex(text string) (*osRegex, error) {
 	return r, nil
 }
 
-// literals: of each alternative the longest run of literal cells.
+// literals returns for each alternative the best of its literal parts.
 func (r *osRegex) literals() []string {
-	return nil
+	var all []string
+	for i := range r.alts {
+		some, possible := r.alts[i].literals()
+		if !possible {
+			continue
+		}
+		if len(some) == 0 {
+			return nil
+		}
+		all = append(all, some...)
+	}
+	return usable(worth(all))
+}
+
+// literals returns the best literal part of an alternative, and whether the
+// alternative can match at all. The automaton never passes a literal cell
+// without its byte, and goes from one to the next without leaving bytes out; a
+// single parenthesis between them does not part them. A class that holds one
+// character is as good as a literal, unless it is quantified or so near to the
+// end that the automaton may accept without it.
+func (a *osAlt) literals() ([]string, bool) {
+	var b needsBuilder
+	literal := func(c byte) { b.add(needs{exact: []string{string([]byte{c})}, known: true}) }
+	for j := 0; a.cells[j].kind != cellEnd; j++ {
+		switch c := &a.cells[j]; c.kind {
+		case cellByte:
+			if c.lit == 0 {
+				return nil, false
+			}
+			literal(c.lit)
+		case cellPar:
+			if a.cells[j+1].kind == cellPar {
+				b.add(needs{})
+			}
+		case cellEsc:
+			j++
+			one, ok := onlyByte(c.mask)
+			switch next := &a.cells[j+1]; {
+			case next.isQuant():
+				j++
+				b.add(needs{})
+			case ok && next.kind != cellEnd && a.cells[j+2].kind != cellEnd:
+				literal(one)
+			default:
+				b.add(needs{})
+			}
+		}
+	}
+	r := b.done()
+	return r.best(), true
+}
+
+// onlyByte returns the only byte of a class that has but one.
+func onlyByte(mask uint16) (byte, bool) {
+	switch mask {
+	case classSpace:
+		return ' ', true
+	case classTab:
+		return '\t', true
+	case classOpen:
+		return '(', true
+	case classClose:
+		return ')', true
+	case classBackslash:
+		return '\\', true
+	case classDollar:
+		return '$', true
+	case classBar:
+		return '|', true
+	case classLess:
+		return '<', true
+	}
+	return 0, false
 }

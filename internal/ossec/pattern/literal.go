@@ -1,0 +1,256 @@
+package pattern
+
+import (
+	"math/bits"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// What is known about the literals of a part of an expression.
+type needs struct {
+	// exact: every text the part can match, in lower case, if those are few and
+	// known is set.
+	exact []string
+	known bool
+	// some: texts of which one occurs in whatever the part matches; nil: none
+	// are known. Not used if known.
+	some []string
+}
+
+const (
+	maxExact  = 16  // texts that sequences may multiply to
+	maxSome   = 200 // alternatives worth looking for
+	maxLetter = 4   // characters of a set that are written out
+)
+
+// require works out needs bottom up.
+func require(n *node) needs {
+	switch n.kind {
+	case nodeLit:
+		return needs{exact: []string{lowerASCII(n.text)}, known: true}
+	case nodeSet:
+		return requireSet(n.set)
+	case nodeCat:
+		var b needsBuilder
+		for _, s := range n.subs {
+			b.add(require(s))
+		}
+		return b.done()
+	case nodeAlt:
+		return requireAny(n.subs)
+	case nodeGroup, nodeAtomic:
+		return require(n.subs[0])
+	case nodeRepeat:
+		return requireRepeat(n)
+	case nodeFail:
+		return needs{known: true}
+	case nodeBackref:
+		return needs{}
+	}
+	return needs{exact: []string{""}, known: true}
+}
+
+func requireSet(s *charSet) needs {
+	if s.bytes.size() > 2*maxLetter || len(s.wide) > maxLetter {
+		return needs{}
+	}
+	r := needs{known: true}
+	add := func(text string) {
+		if !slices.Contains(r.exact, text) {
+			r.exact = append(r.exact, text)
+		}
+	}
+	s.bytes.each(func(c byte) { add(string([]byte{lower[c]})) })
+	for _, w := range s.wide {
+		if w.hi-w.lo >= maxLetter {
+			return needs{}
+		}
+		for c := w.lo; c <= w.hi; c++ {
+			add(string(utf8.AppendRune(nil, c)))
+		}
+	}
+	if len(r.exact) > maxLetter {
+		return needs{}
+	}
+	return r
+}
+
+func requireAny(subs []*node) needs {
+	all := needs{known: true}
+	var parts []needs
+	for _, s := range subs {
+		r := require(s)
+		parts = append(parts, r)
+		all.known = all.known && r.known
+		all.exact = append(all.exact, r.exact...)
+	}
+	if all.known && len(all.exact) <= maxSome {
+		return all
+	}
+	var some []string
+	for _, r := range parts {
+		one := r.best()
+		if one == nil && !(r.known && len(r.exact) == 0) {
+			return needs{}
+		}
+		some = append(some, one...)
+	}
+	if len(some) > maxSome {
+		return needs{}
+	}
+	return needs{some: some}
+}
+
+func requireRepeat(n *node) needs {
+	r := require(n.subs[0])
+	switch {
+	case n.max == 0:
+		return needs{exact: []string{""}, known: true}
+	case n.min == 1 && n.max == 1:
+		return r
+	case n.min == 0 && n.max == 1 && r.known && len(r.exact) < maxExact:
+		return needs{exact: append(slices.Clone(r.exact), ""), known: true}
+	case n.min == 0:
+		return needs{}
+	case n.min == n.max && n.min <= 8 && r.known:
+		var b needsBuilder
+		for range n.min {
+			b.add(r)
+		}
+		return b.done()
+	}
+	return needs{some: r.best()}
+}
+
+// best returns the texts of which one must occur, or nil.
+func (r *needs) best() []string {
+	if r.known {
+		return worth(r.exact)
+	}
+	return r.some
+}
+
+// needsBuilder puts the needs of a sequence together.
+type needsBuilder struct {
+	row     []string // every text since the last part that is not known
+	started bool
+	broken  bool // row is not all
+	some    []string
+}
+
+func (b *needsBuilder) add(r needs) {
+	if !b.started {
+		b.row, b.started = []string{""}, true
+	}
+	if r.known && len(b.row)*len(r.exact) <= maxExact || len(b.row) == 1 && b.row[0] == "" && r.known {
+		if len(r.exact) == 1 {
+			for i := range b.row {
+				b.row[i] += r.exact[0]
+			}
+			return
+		}
+		row := make([]string, 0, len(b.row)*len(r.exact))
+		for _, x := range b.row {
+			for _, y := range r.exact {
+				row = append(row, x+y)
+			}
+		}
+		b.row = row
+		return
+	}
+	b.flush()
+	if r.known {
+		b.row = slices.Clone(r.exact)
+	} else {
+		b.offer(r.some)
+	}
+}
+
+// flush ends a row of known texts.
+func (b *needsBuilder) flush() {
+	b.offer(worth(b.row))
+	b.row = []string{""}
+	b.broken = true
+}
+
+func (b *needsBuilder) offer(texts []string) {
+	if score(texts) > score(b.some) {
+		b.some = texts
+	}
+}
+
+func (b *needsBuilder) done() needs {
+	if !b.broken {
+		if !b.started {
+			b.row = []string{""}
+		}
+		return needs{exact: b.row, known: true}
+	}
+	b.flush()
+	return needs{some: b.some}
+}
+
+// worth returns the texts without those that hold another one, or nil if one of
+// them is empty.
+func worth(texts []string) []string {
+	if len(texts) == 0 || slices.Contains(texts, "") {
+		return nil
+	}
+	var out []string
+	for i, t := range texts {
+		if !slices.ContainsFunc(texts, func(o string) bool { return len(o) < len(t) && strings.Contains(t, o) }) &&
+			!slices.Contains(texts[:i], t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// score says how much texts narrow the search down, in about bits: the rarity
+// of the commonest of them, less what their number costs.
+func score(texts []string) int {
+	if len(texts) == 0 {
+		return 0
+	}
+	least := 1 << 30
+	for _, t := range texts {
+		sum := 0
+		for _, c := range []byte(t) {
+			sum += rarity(c)
+		}
+		least = min(least, sum)
+	}
+	return max(1, least-4*bits.Len(uint(len(texts)-1)))
+}
+
+// minScore is what literals must be worth to be handed out: about two letters.
+const minScore = 14
+
+// rarity is about twice the negative binary logarithm of a byte's share in log
+// lines.
+func rarity(c byte) int {
+	switch {
+	case c == ' ':
+		return 5
+	case strings.IndexByte("etaoinsr", c) >= 0, c == '0', c == '1', c == '2':
+		return 9
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == ':', c == '-', c == '/', c == '=':
+		return 11
+	}
+	return 13
+}
+
+// usable returns texts if they are worth looking for.
+func usable(texts []string) []string {
+	if score(texts) < minScore {
+		return nil
+	}
+	return texts
+}
+
+// treeLiterals returns the literals of a PCRE2 expression.
+func treeLiterals(t *pcreTree) []string {
+	r := require(t.root)
+	return usable(r.best())
+}

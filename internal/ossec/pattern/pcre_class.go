@@ -1,0 +1,260 @@
+package pattern
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// posixClasses are the names of [:name:], below 128.
+var posixClasses = map[string]byteSet{
+	"alpha": setOf("A-Za-z"), "lower": setOf("a-z"), "upper": setOf("A-Z"), "alnum": setOf("0-9A-Za-z"),
+	"ascii": setOf("\x00-\x7f"), "blank": blanks, "cntrl": setOf("\x00-\x1f\x7f-\x7f"), "digit": digits,
+	"graph": setOf("!-~"), "print": setOf(" -~"), "punct": setOf("!-/:-@[-`{-~"), "space": spaces,
+	"word": words, "xdigit": setOf("0-9A-Fa-f"),
+}
+
+// class reads a bracket expression.
+func (p *pcreParser) class() (*node, error) {
+	start := p.pos
+	if rest := p.text[p.pos:]; strings.HasPrefix(rest, "[[:<:]]") || strings.HasPrefix(rest, "[[:>:]]") {
+		p.pos += len("[[:<:]]")
+		word := &node{kind: nodeSet, set: &charSet{bytes: words}}
+		look := &node{kind: nodeLook, ahead: true, subs: []*node{word}}
+		if rest[3] == '>' {
+			look.ahead = false
+		}
+		return &node{kind: nodeCat, subs: []*node{{kind: nodeWordEdge}, look}}, nil
+	}
+	p.pos++
+	negate := p.has("^")
+	b := classBuilder{p: p}
+	for members := p.pos; ; {
+		if !p.more() {
+			return nil, errorAt(start, "a [ without ]: write \\[ for the character")
+		}
+		if p.has(`\E`) {
+			continue
+		}
+		if p.has(`\Q`) {
+			if err := b.quoted(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if p.peek() == ']' && p.pos > members {
+			p.pos++
+			break
+		}
+		if p.opts.extMore && (p.peek() == ' ' || p.peek() == '\t') {
+			p.pos++
+			continue
+		}
+		if err := b.item(); err != nil {
+			return nil, err
+		}
+	}
+	set := &b.set
+	if p.opts.caseless {
+		b.addCases()
+	}
+	set.bytes.addAll(&b.types.bytes)
+	set.wide = sortRanges(append(set.wide, b.types.wide...))
+	if negate {
+		p.invert(set)
+	}
+	return &node{kind: nodeSet, set: set}, nil
+}
+
+// classBuilder collects the members of a bracket expression.
+type classBuilder struct {
+	p   *pcreParser
+	set charSet
+	// types holds the members that case folding leaves alone.
+	types charSet
+}
+
+func (b *classBuilder) quoted() error {
+	p := b.p
+	for p.more() && !p.has(`\E`) {
+		r, err := p.char()
+		if err != nil {
+			return err
+		}
+		b.addRange(r, r)
+	}
+	return nil
+}
+
+// item reads a member or a range.
+func (b *classBuilder) item() error {
+	p := b.p
+	start := p.pos
+	set, lo, err := b.member()
+	if err != nil {
+		return err
+	}
+	hyphen := p.peek() == '-' && p.pos+1 < len(p.text) && p.text[p.pos+1] != ']'
+	if set != nil {
+		b.addSet(set)
+		if hyphen {
+			return errorAt(start, "a range that starts with a class of characters: write the - last or as \\-")
+		}
+		return nil
+	}
+	if !hyphen {
+		b.addRange(lo, lo)
+		return nil
+	}
+	p.pos++
+	set, hi, err := b.member()
+	switch {
+	case err != nil:
+		return err
+	case set != nil:
+		return errorAt(start, "a range that ends with a class of characters: write the - last or as \\-")
+	case hi < lo:
+		return errorAt(start, "a range out of order: its end is before its start")
+	}
+	b.addRange(lo, hi)
+	return nil
+}
+
+// member reads one member: a set or a character.
+func (b *classBuilder) member() (*charSet, rune, error) {
+	p := b.p
+	if p.peek() == '[' && p.pos+1 < len(p.text) && strings.IndexByte(":.=", p.text[p.pos+1]) >= 0 {
+		if set, ok, err := b.posix(); ok || err != nil {
+			return set, 0, err
+		}
+	}
+	if p.peek() != '\\' {
+		r, err := p.char()
+		return nil, r, err
+	}
+	if p.pos+1 < len(p.text) {
+		switch c := p.text[p.pos+1]; c {
+		case 'b':
+			p.pos += 2
+			return nil, '\b', nil
+		case 'N':
+			if !strings.HasPrefix(p.text[p.pos+2:], "{U+") {
+				return nil, 0, errorAt(p.pos, `\N has no meaning inside []`)
+			}
+		case 'B', 'R', 'X':
+			return nil, 0, errorAt(p.pos, `\%c has no meaning inside []`, c)
+		}
+	}
+	return p.commonEscape()
+}
+
+// posix reads [:name:] if that is what stands there.
+func (b *classBuilder) posix() (*charSet, bool, error) {
+	p := b.p
+	kind := p.text[p.pos+1]
+	end := strings.Index(p.text[p.pos+2:], string([]byte{kind, ']'}))
+	if end < 0 {
+		return nil, false, nil
+	}
+	name := p.text[p.pos+2 : p.pos+2+end]
+	if strings.ContainsAny(name, "]\\[") {
+		return nil, false, nil
+	}
+	if kind != ':' {
+		return nil, false, errorAt(p.pos, "POSIX collating elements are not supported by PCRE2")
+	}
+	negate := strings.HasPrefix(name, "^")
+	bytes, ok := posixClasses[strings.TrimPrefix(name, "^")]
+	if !ok {
+		return nil, false, errorAt(p.pos, "[:%s:] is not a class of PCRE2", name)
+	}
+	if p.opts.caseless && (strings.HasSuffix(name, "lower") || strings.HasSuffix(name, "upper")) {
+		bytes = posixClasses["alpha"]
+	}
+	p.pos += 2 + end + 2
+	set := &charSet{bytes: bytes}
+	if negate {
+		p.invert(set)
+	}
+	return set, true, nil
+}
+
+func (b *classBuilder) addSet(s *charSet) {
+	b.types.bytes.addAll(&s.bytes)
+	b.types.wide = append(b.types.wide, s.wide...)
+}
+
+func (b *classBuilder) addRange(lo, hi rune) {
+	if lo < 0 || hi < 0 {
+		return // not UTF-8: matches nothing
+	}
+	limit := rune(0x100)
+	if b.p.utf {
+		limit = utf8.RuneSelf
+	}
+	if lo < limit {
+		b.set.bytes.addRange(byte(lo), byte(min(hi, limit-1)))
+	}
+	if hi >= limit {
+		b.set.wide = append(b.set.wide, runeRange{max(lo, limit), hi})
+	}
+}
+
+// addCases adds the other cases of the members that are single characters and
+// ranges. (For the character types it makes no difference below 128.)
+func (b *classBuilder) addCases() {
+	b.set.bytes.addOtherCase()
+	if !b.p.utf {
+		return
+	}
+	set := &b.set
+	set.bytes.each(func(c byte) { set.addFolds(rune(c)) })
+	given := slices.Clone(set.wide)
+	for _, r := range casedRunes() {
+		for _, w := range given {
+			if w.lo <= r && r <= w.hi {
+				set.addFolds(r)
+				break
+			}
+		}
+	}
+}
+
+// casedRunes lists the characters above 127 that have another case.
+var casedRunes = sync.OnceValue(func() (cased []rune) {
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		if unicode.SimpleFold(r) != r {
+			cased = append(cased, r)
+		}
+	}
+	return cased
+})
+
+func (s *charSet) addFolds(r rune) {
+	for o := unicode.SimpleFold(r); o != r; o = unicode.SimpleFold(o) {
+		if o < utf8.RuneSelf {
+			s.bytes.add(byte(o))
+		} else {
+			s.wide = append(s.wide, runeRange{o, o})
+		}
+	}
+}
+
+// sortRanges puts ranges in order and joins those that touch.
+func sortRanges(r []runeRange) []runeRange {
+	if len(r) < 2 {
+		return r
+	}
+	slices.SortFunc(r, func(a, b runeRange) int { return int(a.lo - b.lo) })
+	out := r[:1]
+	for _, x := range r[1:] {
+		if last := &out[len(out)-1]; x.lo <= last.hi+1 {
+			last.hi = max(last.hi, x.hi)
+		} else {
+			out = append(out, x)
+		}
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package pattern
+
+// link completes the instructions with what can only be known once all code is
+// there: which bytes may follow a choice, and where searches start.
+func (p *prog) link() {
+	f := firstFinder{code: p.code, seen: make([]int32, len(p.code))}
+	for pc := range p.code {
+		in := &p.code[pc]
+		switch in.op {
+		case opRun:
+			set, end := f.first(int32(pc) + 1)
+			in.endOK = end
+			in.follow = in.set
+			if in.mode != possessive {
+				if set.meets(in.set) {
+					in.follow = &set
+				} else {
+					// Giving bytes back, or taking fewer, can never help.
+					in.mode = possessive
+				}
+			}
+			in.memo = p.choice()
+		case opSplit:
+			x, xEnd := f.first(in.x)
+			y, yEnd := f.first(in.y)
+			in.follow, in.endOK = &x, xEnd
+			in.other, in.otherEnd = &y, yEnd
+			in.memo = p.choice()
+		case opAlt:
+			in.alt.fill(&f)
+			in.memo = p.choice()
+		}
+	}
+}
+
+func (p *prog) choice() int32 {
+	p.choices++
+	return int32(p.choices - 1)
+}
+
+// fill works out the table from the entries in lists[0].
+func (t *altTable) fill(f *firstFinder) {
+	entries := t.lists[0]
+	t.lists = nil
+	// Bytes (and the end, as number 256) that no alternative tells apart form a
+	// class; every alternative splits classes.
+	const all = 256 + 1
+	var class [all]int
+	in := make([]byteSet, len(entries))
+	atEnd := make([]bool, len(entries))
+	classes := 1
+	for i, e := range entries {
+		in[i], atEnd[i] = f.first(e)
+		var split [all]int // class → its new half, +1
+		for c := range all {
+			if c < 256 && in[i].has(byte(c)) || c == 256 && atEnd[i] {
+				if split[class[c]] == 0 {
+					split[class[c]] = classes + 1
+					classes++
+				}
+				class[c] = split[class[c]] - 1
+			}
+		}
+		classes = renumber(&class)
+	}
+	t.lists = make([][]int32, classes)
+	done := make([]bool, classes)
+	for c := range all {
+		k := class[c]
+		if c < 256 {
+			t.byByte[c] = uint8(min(k, 255))
+		} else {
+			t.atEnd = uint8(min(k, 255))
+		}
+		if done[k] {
+			continue
+		}
+		done[k] = true
+		for i, e := range entries {
+			if c < 256 && in[i].has(byte(c)) || c == 256 && atEnd[i] {
+				t.lists[k] = append(t.lists[k], e)
+			}
+		}
+	}
+	if classes > 256 {
+		// 257 classes: one number is short. The last two share all entries.
+		t.lists[255] = entries
+	}
+}
+
+// renumber makes class numbers dense and returns how many there are.
+func renumber(class *[257]int) int {
+	var seen [2 * 257]int
+	n := 0
+	for i, c := range class {
+		if seen[c] == 0 {
+			n++
+			seen[c] = n
+		}
+		class[i] = seen[c] - 1
+	}
+	return n
+}
+
+// firstFinder finds what bytes code can start with.
+type firstFinder struct {
+	code  []inst
+	seen  []int32 // the query that visited an instruction last
+	query int32
+	work  []int32
+}
+
+// maxFirst is the number of instructions a query looks at before it gives up.
+const maxFirst = 512
+
+// first returns the bytes of which one must stand at a position if the code at
+// pc is to match from there, and whether it may match at the end of the subject.
+func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
+	f.query++
+	f.work = append(f.work[:0], pc)
+	for visited := 0; len(f.work) > 0; visited++ {
+		pc := f.work[len(f.work)-1]
+		f.work = f.work[:len(f.work)-1]
+		if f.seen[pc] == f.query {
+			continue
+		}
+		f.seen[pc] = f.query
+		if visited > maxFirst {
+			return allBytes, true
+		}
+		in := &f.code[pc]
+		switch in.op {
+		case opMatch, opSubEnd, opBack, opBackref:
+			return allBytes, true
+		case opFail:
+		case opLit:
+			set.add(in.lit[0])
+		case opFold:
+			set.add(in.lit[0])
+			if c := in.lit[0]; isLetter(c) {
+				set.add(c - 'a' + 'A')
+			}
+		case opByte:
+			set.add(in.c)
+		case opSet:
+			set.addAll(in.set)
+		case opRune:
+			set.addAll(&in.wide.bytes)
+			set.addRange(0xC2, 0xF4)
+		case opRun:
+			set.addAll(in.set)
+			if in.x == 0 {
+				f.work = append(f.work, pc+1)
+			}
+		case opSplit:
+			f.work = append(f.work, in.x, in.y)
+		case opAlt:
+			for _, l := range in.alt.lists {
+				f.work = append(f.work, l...)
+			}
+		case opJump, opLook:
+			f.work = append(f.work, in.x)
+		case opRound:
+			f.work = append(f.work, pc+1, in.y)
+		case opEnd:
+			end = true
+		case opEndNL, opLineEnd:
+			set.add('\n')
+			end = true
+		default: // nothing is taken
+			f.work = append(f.work, pc+1)
+		}
+	}
+	return set, end
+}
+
+// chooseStart decides how a search finds the places to try.
+func (p *prog) chooseStart(t *pcreTree) {
+	f := firstFinder{code: p.code, seen: make([]int32, len(p.code))}
+	set, end := f.first(0)
+	lead := leadingRun(t.root)
+	switch first := &p.code[0]; {
+	case anchored(t.root), lead != nil && *lead == allBytes && !t.refs:
+		p.start = startAnchored
+		return
+	case first.op == opLit || first.op == opFold:
+		p.start, p.prefix = startLit, first.lit
+		if first.op == opFold {
+			p.start = startFold
+		}
+		return
+	case !end && set != allBytes:
+		p.start, p.firstBytes = startSet, set
+	}
+	if p.memoable && !t.utf {
+		p.lead = lead
+	}
+}
+
+// anchored: n can only match at the start of the subject.
+func anchored(n *node) bool {
+	switch n.kind {
+	case nodeBegin:
+		return true
+	case nodeCat:
+		for _, s := range n.subs {
+			if anchored(s) {
+				return true
+			}
+			if w, ok := s.width(); !ok || w != 0 {
+				return false
+			}
+		}
+	case nodeAlt:
+		for _, s := range n.subs {
+			if !anchored(s) {
+				return false
+			}
+		}
+		return true
+	case nodeGroup, nodeAtomic:
+		return anchored(n.subs[0])
+	case nodeRepeat:
+		return n.min > 0 && anchored(n.subs[0])
+	}
+	return false
+}
+
+// leadingRun returns the set of an unlimited run that every match starts with:
+// if the byte in front of a match is in it too, there is a match from there.
+func leadingRun(n *node) *byteSet {
+	switch n.kind {
+	case nodeCat:
+		return leadingRun(n.subs[0])
+	case nodeGroup:
+		return leadingRun(n.subs[0])
+	case nodeRepeat:
+		if s := n.subs[0]; s.kind == nodeSet && len(s.set.wide) == 0 && n.max < 0 && n.mode != possessive {
+			return &s.set.bytes
+		}
+	}
+	return nil
+}

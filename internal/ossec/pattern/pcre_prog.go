@@ -1,0 +1,344 @@
+package pattern
+
+// prog is a PCRE2 expression compiled for the matcher in pcre_run.go.
+type prog struct {
+	code     []inst
+	groups   int // captures handed out by Find
+	slots    int // registers: two for each group, then the loops' marks
+	choices  int // instructions that may be tried in more than one way
+	memoable bool
+
+	// How a search finds the places to try.
+	start      searchKind
+	prefix     string   // startLit, startFold: what every match starts with
+	firstBytes byteSet  // startSet: the bytes a match can start with
+	lead       *byteSet // startSet, startAnywhere: no need to try behind one of these
+}
+
+type searchKind uint8
+
+const (
+	startAnywhere searchKind = iota
+	startAnchored            // only at 0
+	startLit                 // at prefix
+	startFold                // at prefix without ASCII case
+	startSet                 // at a byte of firstBytes
+)
+
+type opcode uint8
+
+const (
+	opMatch       opcode = iota
+	opFail               //
+	opLit                // text lit
+	opFold               // text lit without ASCII case
+	opByte               // byte c
+	opSet                // one byte of set
+	opRune               // one character of wide
+	opRun                // x to y bytes of set
+	opSplit              // try x, then y
+	opAlt                // try the entries of alt in order
+	opJump               // go to x
+	opSave               // register x = position
+	opMark               // register x = position, at the start of a round
+	opRound              // end of a round begun at register x: again at y if it took anything, else on
+	opLook               // sub-expression at pc+1, ended by opSubEnd; then go to x
+	opAtomic             // the same, and stay at its end
+	opSubEnd             //
+	opBack               // x bytes back
+	opBackref            // the text between the registers x and x+1
+	opBegin              //
+	opEnd                //
+	opEndNL              //
+	opLineBegin          //
+	opLineEnd            //
+	opWordEdge           //
+	opNotWordEdge        //
+)
+
+type inst struct {
+	op       opcode
+	c        byte
+	mode     repeatMode // opRun
+	fold     bool       // opBackref
+	negative bool       // opLook
+	endOK    bool       // opRun, opSplit: what follows may match at the end of the subject
+	otherEnd bool       // opSplit: the same for y
+	boundary bool       // opRun: only between characters of UTF-8
+	x, y     int32
+	memo     int32 // opRun, opSplit, opAlt: number among the choices
+	lit      string
+	set      *byteSet
+	follow   *byteSet // opRun: bytes what follows may start with; opSplit: those of x
+	other    *byteSet // opSplit: those of y
+	wide     *charSet
+	alt      *altTable
+}
+
+// altTable tells which alternatives can start with a byte.
+type altTable struct {
+	byByte [256]uint8 // index in lists
+	atEnd  uint8      // the same at the end of the subject
+	lists  [][]int32  // entries into the code, in order of preference
+}
+
+// maxCode is the number of instructions up to which an expression is accepted,
+// about what PCRE2's 64 kB of compiled code hold.
+const maxCode = 1 << 15
+
+// compiler turns a tree into code.
+type compiler struct {
+	p        *prog
+	utf      bool
+	captures bool // groups are handed out
+	keep     bool // groups are needed for back-references
+	marks    int
+	tooLarge bool
+}
+
+// compileTree makes the code of an expression.
+func compileTree(t *pcreTree, captures bool) (*prog, error) {
+	p := &prog{memoable: !t.refs}
+	if captures {
+		p.groups = t.groups
+	}
+	c := &compiler{p: p, utf: t.utf, captures: captures, keep: captures || t.refs}
+	if c.keep {
+		p.slots = 2 * t.groups
+	}
+	c.node(t.root)
+	c.emit(inst{op: opMatch})
+	if c.tooLarge {
+		return nil, errorAt(0, "the expression is too large: its repeat counts multiply to more than %d steps", maxCode)
+	}
+	p.slots += c.marks
+	p.link()
+	p.chooseStart(t)
+	return p, nil
+}
+
+func (c *compiler) emit(in inst) int {
+	if len(c.p.code) >= maxCode {
+		c.tooLarge = true
+		return len(c.p.code) - 1
+	}
+	c.p.code = append(c.p.code, in)
+	return len(c.p.code) - 1
+}
+
+func (c *compiler) here() int32 { return int32(len(c.p.code)) }
+
+func (c *compiler) node(n *node) {
+	if c.tooLarge {
+		return
+	}
+	switch n.kind {
+	case nodeEmpty:
+	case nodeFail:
+		c.emit(inst{op: opFail})
+	case nodeLit:
+		c.literal(n)
+	case nodeSet:
+		c.charSet(n.set)
+	case nodeCat:
+		for _, s := range n.subs {
+			c.node(s)
+		}
+	case nodeAlt:
+		c.alternatives(n.subs)
+	case nodeGroup:
+		if !c.keep {
+			c.node(n.subs[0])
+			return
+		}
+		c.emit(inst{op: opSave, x: int32(2*n.group - 2)})
+		c.node(n.subs[0])
+		c.emit(inst{op: opSave, x: int32(2*n.group - 1)})
+	case nodeRepeat:
+		c.repeat(n)
+	case nodeAtomic:
+		c.p.memoable = false
+		at := c.emit(inst{op: opAtomic})
+		c.node(n.subs[0])
+		c.emit(inst{op: opSubEnd})
+		c.p.code[at].x = c.here()
+	case nodeLook:
+		c.look(n)
+	case nodeBackref:
+		c.emit(inst{op: opBackref, x: int32(2*n.group - 2), fold: n.fold})
+	default:
+		c.emit(inst{op: opBegin + opcode(n.kind-nodeBegin)})
+	}
+}
+
+func (c *compiler) literal(n *node) {
+	op := opLit
+	if n.fold && hasLetter(n.text) {
+		op = opFold
+	} else if len(n.text) == 1 {
+		c.emit(inst{op: opByte, c: n.text[0]})
+		return
+	}
+	if n.text != "" {
+		c.emit(inst{op: op, lit: n.text})
+	}
+}
+
+func (c *compiler) charSet(s *charSet) {
+	switch {
+	case len(s.wide) > 0:
+		c.emit(inst{op: opRune, wide: s})
+	default:
+		c.emit(inst{op: opSet, set: &s.bytes})
+	}
+}
+
+func (c *compiler) alternatives(subs []*node) {
+	at := c.emit(inst{op: opAlt, alt: &altTable{}})
+	entries := make([]int32, len(subs))
+	jumps := make([]int, 0, len(subs))
+	for i, s := range subs {
+		entries[i] = c.here()
+		c.node(s)
+		if i < len(subs)-1 {
+			jumps = append(jumps, c.emit(inst{op: opJump}))
+		}
+	}
+	for _, j := range jumps {
+		c.p.code[j].x = c.here()
+	}
+	c.p.code[at].alt.lists = [][]int32{entries}
+}
+
+// look emits a look-around. Each alternative of a look-behind first steps back
+// by its length.
+func (c *compiler) look(n *node) {
+	c.p.memoable = false
+	at := c.emit(inst{op: opLook, negative: n.negative})
+	sub := n.subs[0]
+	if !n.ahead {
+		alts := []*node{sub}
+		if sub.kind == nodeAlt {
+			alts = sub.subs
+		}
+		c.lookBehind(alts)
+	} else {
+		c.node(sub)
+	}
+	c.emit(inst{op: opSubEnd})
+	c.p.code[at].x = c.here()
+}
+
+func (c *compiler) lookBehind(alts []*node) {
+	var jumps []int
+	for i, a := range alts {
+		split := -1
+		if i < len(alts)-1 {
+			split = c.emit(inst{op: opSplit, x: c.here() + 1})
+		}
+		w, _ := a.width()
+		c.emit(inst{op: opBack, x: int32(w)})
+		c.node(a)
+		if split >= 0 {
+			jumps = append(jumps, c.emit(inst{op: opJump}))
+			c.p.code[split].y = c.here()
+		}
+	}
+	for _, j := range jumps {
+		c.p.code[j].x = c.here()
+	}
+}
+
+func (c *compiler) repeat(n *node) {
+	sub := n.subs[0]
+	if n.max == 0 {
+		return
+	}
+	if n.mode == possessive && !(sub.kind == nodeSet && len(sub.set.wide) == 0) {
+		m := *n
+		m.mode = greedy
+		c.node(&node{kind: nodeAtomic, subs: []*node{&m}})
+		return
+	}
+	if set, ok := c.runSet(n); ok {
+		limit := int32(n.max)
+		if n.max < 0 {
+			limit = 1<<31 - 1
+		}
+		c.emit(inst{op: opRun, set: set, x: int32(n.min), y: limit, mode: n.mode, boundary: c.utf && (set[2]|set[3]) != 0})
+		return
+	}
+	for range n.min {
+		if c.node(sub); c.tooLarge {
+			return
+		}
+	}
+	if n.max < 0 {
+		c.loop(sub, n.mode)
+		return
+	}
+	// The rest is optional, each within the one before.
+	var splits []int
+	for range n.max - n.min {
+		if c.tooLarge {
+			return
+		}
+		splits = append(splits, c.emit(inst{op: opSplit}))
+		c.p.code[splits[len(splits)-1]].x = c.here()
+		c.node(sub)
+	}
+	for _, s := range splits {
+		c.p.code[s].y = c.here()
+		c.prefer(s, n.mode)
+	}
+}
+
+// runSet returns the set of a repeat that can be run over byte by byte. In UTF
+// mode that includes a set of all wide characters, if their number does not
+// matter.
+func (c *compiler) runSet(n *node) (*byteSet, bool) {
+	sub := n.subs[0]
+	switch {
+	case sub.kind == nodeLit && len(sub.text) == 1:
+		set := &byteSet{}
+		set.add(sub.text[0])
+		if sub.fold {
+			set.addOtherCase()
+		}
+		return set, true
+	case sub.kind != nodeSet:
+		return nil, false
+	case len(sub.set.wide) == 0:
+		return &sub.set.bytes, true
+	case sub.set.allWide() && n.min <= 1 && n.max < 0:
+		set := sub.set.bytes
+		set[2], set[3] = ^uint64(0), ^uint64(0)
+		return &set, true
+	}
+	return nil, false
+}
+
+// prefer gives a split's two ways their order.
+func (c *compiler) prefer(split int, mode repeatMode) {
+	if in := &c.p.code[split]; mode == lazy {
+		in.x, in.y = in.y, in.x
+	}
+}
+
+// loop emits any number of rounds of n.
+func (c *compiler) loop(n *node, mode repeatMode) {
+	split := c.emit(inst{op: opSplit})
+	c.p.code[split].x = c.here()
+	if n.nullable() {
+		mark := int32(c.p.slots + c.marks)
+		c.marks++
+		c.emit(inst{op: opMark, x: mark})
+		c.node(n)
+		c.emit(inst{op: opRound, x: mark, y: int32(split)})
+	} else {
+		c.node(n)
+		c.emit(inst{op: opJump, x: int32(split)})
+	}
+	c.p.code[split].y = c.here()
+	c.prefer(split, mode)
+}

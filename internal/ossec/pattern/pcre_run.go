@@ -1,0 +1,530 @@
+package pattern
+
+import (
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// The matcher is a backtracker, because Perl's preference among matches is what
+// a backtracker does, and because it is fast on the expressions people write.
+// Two things keep it from running away. A search that has taken more steps than
+// a well-behaved one needs starts again with a memory of the choices that
+// failed: since a choice at a position fails or not whatever came before, none
+// is explored twice, and the time is bounded by the size of the expression
+// times that of the subject. Where a choice does depend on what came before
+// (look-around, atomic groups, back-references) there is only a limit on the
+// steps, as PCRE2 has one, and a search that reaches it finds nothing.
+const (
+	easySteps    = 2000    // plus easyPerByte for each byte: then comes the memory
+	easyPerByte  = 16      //
+	maxMemory    = 1 << 29 // bits
+	stepLimit    = 1 << 22 // where there can be no memory
+	stepsPerByte = 64      // the same, for each byte
+	stackReserve = 64      // frames
+)
+
+// thread is the state of one search.
+type thread struct {
+	s      string
+	regs   []int32
+	stack  []frame
+	budget int
+	// tried has a bit for each choice and position, once remembers is set.
+	remembers bool
+	tried     []uint64
+}
+
+// frame is a way not taken yet, or a register's value from before.
+type frame struct {
+	kind frameKind
+	mode repeatMode
+	list uint16 // frameAlt
+	pc   int32
+	pos  int32
+	x    int32
+}
+
+type frameKind uint8
+
+const (
+	frameGo    frameKind = iota // go on at pc and pos
+	frameRun                    // greedy: give back from pos down to x; lazy: take more from pos up to x
+	frameAlt                    // the alternatives from x on, at pos
+	frameReset                  // register pc had the value pos
+)
+
+type status uint8
+
+const (
+	failed status = iota
+	matched
+	exhausted
+)
+
+var threads = sync.Pool{New: func() any { return &thread{stack: make([]frame, 0, stackReserve)} }}
+
+// search finds the leftmost match in s from pos 0 on and leaves the captures in
+// t.regs. It returns the end of the match.
+func (p *prog) search(t *thread, s string) (int, bool) {
+	t.s = s
+	t.budget = easySteps + easyPerByte*len(s)
+	if !p.memoable {
+		t.budget = stepLimit + stepsPerByte*len(s)
+	}
+	end, st := p.scan(t)
+	if st == exhausted && p.memoable && p.remember(t) {
+		t.budget = 1 << 62
+		end, st = p.scan(t)
+		t.remembers = false
+	}
+	return end, st == matched
+}
+
+// remember makes room for the memory of choices.
+func (p *prog) remember(t *thread) bool {
+	bits := p.choices * (len(t.s) + 1)
+	if bits > maxMemory {
+		return false
+	}
+	t.remembers = true
+	words := (bits + 63) / 64
+	if cap(t.tried) < words {
+		t.tried = make([]uint64, words)
+		return true
+	}
+	t.tried = t.tried[:words]
+	clear(t.tried)
+	return true
+}
+
+// first marks a choice at a position as tried and reports whether it was not.
+func (t *thread) first(choice int32, pos int) bool {
+	bit := int(choice)*(len(t.s)+1) + pos
+	if t.tried[bit>>6]>>(bit&63)&1 != 0 {
+		return false
+	}
+	t.tried[bit>>6] |= 1 << (bit & 63)
+	return true
+}
+
+// scan tries the places where a match can start, from left to right.
+func (p *prog) scan(t *thread) (int, status) {
+	s := t.s
+	for pos := 0; ; pos++ {
+		switch p.start {
+		case startLit:
+			i := strings.Index(s[pos:], p.prefix)
+			if i < 0 {
+				return 0, failed
+			}
+			pos += i
+		case startFold:
+			i := indexFold(s[pos:], p.prefix)
+			if i < 0 {
+				return 0, failed
+			}
+			pos += i
+		case startSet:
+			for pos < len(s) && !(p.firstBytes.has(s[pos]) && (p.lead == nil || pos == 0 || !p.lead.has(s[pos-1]))) {
+				pos++
+			}
+			if pos == len(s) {
+				return 0, failed
+			}
+		case startAnywhere:
+			if p.lead != nil && pos > 0 {
+				for pos <= len(s) && p.lead.has(s[pos-1]) {
+					pos++
+				}
+				if pos > len(s) {
+					return 0, failed
+				}
+			}
+		}
+		for i := range t.regs {
+			t.regs[i] = -1
+		}
+		if end, st := p.run(t, 0, pos); st != failed {
+			return end, st
+		}
+		if p.start == startAnchored || pos >= len(s) {
+			return 0, failed
+		}
+	}
+}
+
+// run matches the code from pc on at pos.
+func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
+	s, base := t.s, len(t.stack)
+	budget := t.budget
+	for {
+		in := &p.code[pc]
+		budget--
+		switch in.op {
+		case opMatch, opSubEnd:
+			t.budget = budget
+			t.stack = t.stack[:base]
+			return pos, matched
+		case opLit:
+			if strings.HasPrefix(s[pos:], in.lit) {
+				pos += len(in.lit)
+				pc++
+				continue
+			}
+		case opFold:
+			if len(s)-pos >= len(in.lit) && equalFold(s[pos:], in.lit) {
+				pos += len(in.lit)
+				pc++
+				continue
+			}
+		case opByte:
+			if pos < len(s) && s[pos] == in.c {
+				pos++
+				pc++
+				continue
+			}
+		case opSet:
+			if pos < len(s) && in.set.has(s[pos]) {
+				pos++
+				pc++
+				continue
+			}
+		case opRune:
+			if n := in.wide.match(s[pos:]); n > 0 {
+				pos += n
+				pc++
+				continue
+			}
+		case opRun:
+			if next, ok := p.enterRun(t, in, pc, pos, base); ok {
+				budget -= (next - pos) >> 3
+				pos = next
+				pc++
+				continue
+			}
+		case opSplit:
+			if t.remembers && !t.first(in.memo, pos) {
+				break
+			}
+			x := pos < len(s) && in.follow.has(s[pos]) || pos == len(s) && in.endOK
+			y := pos < len(s) && in.other.has(s[pos]) || pos == len(s) && in.otherEnd
+			if x && y {
+				t.stack = append(t.stack, frame{kind: frameGo, pc: in.y, pos: int32(pos)})
+			}
+			if x {
+				pc = in.x
+				continue
+			}
+			if y {
+				pc = in.y
+				continue
+			}
+		case opAlt:
+			if t.remembers && !t.first(in.memo, pos) {
+				break
+			}
+			k := in.alt.atEnd
+			if pos < len(s) {
+				k = in.alt.byByte[s[pos]]
+			}
+			if list := in.alt.lists[k]; len(list) > 0 {
+				if len(list) > 1 {
+					t.stack = append(t.stack, frame{kind: frameAlt, list: uint16(k), pc: pc, pos: int32(pos), x: 1})
+				}
+				pc = list[0]
+				continue
+			}
+		case opJump:
+			pc = in.x
+			continue
+		case opSave, opMark:
+			if len(t.stack) > base {
+				t.stack = append(t.stack, frame{kind: frameReset, pc: in.x, pos: t.regs[in.x]})
+			}
+			t.regs[in.x] = int32(pos)
+			pc++
+			continue
+		case opRound:
+			if pc++; t.regs[in.x] != int32(pos) {
+				pc = in.y
+			}
+			continue
+		case opLook, opAtomic:
+			t.budget = budget
+			next, st := p.sub(t, in, pc, pos, len(t.stack) > base)
+			budget = t.budget
+			if st == exhausted {
+				t.stack = t.stack[:base]
+				return 0, exhausted
+			}
+			if st == matched {
+				pos = next
+				pc = in.x
+				continue
+			}
+		case opBack:
+			if pos >= int(in.x) {
+				pos -= int(in.x)
+				pc++
+				continue
+			}
+		case opBackref:
+			if n, ok := t.backref(in, pos); ok {
+				pos += n
+				pc++
+				continue
+			}
+		case opBegin, opEnd, opEndNL, opLineBegin, opLineEnd, opWordEdge, opNotWordEdge:
+			if edge(in.op, s, pos) {
+				pc++
+				continue
+			}
+		}
+		// That way failed: take the last one left open.
+		if budget < 0 {
+			t.budget = budget
+			t.stack = t.stack[:base]
+			return 0, exhausted
+		}
+		var ok bool
+		if pc, pos, ok = p.resume(t, base); !ok {
+			t.budget = budget
+			return 0, failed
+		}
+	}
+}
+
+// enterRun takes a run of bytes as its mode wants, leaving a frame for the other
+// lengths that might do.
+func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bool) {
+	s := t.s
+	lo := start + int(in.x)
+	limit := len(s)
+	if int(in.y) < limit-start {
+		limit = start + int(in.y)
+	}
+	if lo > limit {
+		return 0, false
+	}
+	pos := start
+	for pos < lo {
+		if !in.set.has(s[pos]) {
+			return 0, false
+		}
+		pos++
+	}
+	if t.remembers {
+		return p.enterRunOnce(t, in, pc, start, lo, limit)
+	}
+	if in.mode == lazy {
+		return t.take(in, pc, pos, limit)
+	}
+	for pos < limit && in.set.has(s[pos]) {
+		pos++
+	}
+	if in.mode == possessive {
+		return pos, true
+	}
+	return t.giveBack(in, pc, pos, lo)
+}
+
+// enterRunOnce is enterRun with a memory. An unlimited run is in the same state
+// at a position wherever it began, so it ends where an earlier one went on.
+func (p *prog) enterRunOnce(t *thread, in *inst, pc int32, start, lo, limit int) (int, bool) {
+	if in.y != 1<<31-1 {
+		if !t.first(in.memo, start) {
+			return 0, false
+		}
+		if in.mode == lazy {
+			return t.take(in, pc, lo, limit)
+		}
+	}
+	s, pos := t.s, lo
+	if in.mode == lazy {
+		if !t.first(in.memo, pos) {
+			return 0, false
+		}
+		return t.take(in, pc, pos, limit)
+	}
+	for unlimited := in.y == 1<<31-1; ; pos++ {
+		if unlimited && !t.first(in.memo, pos) {
+			if pos == lo || in.mode == possessive {
+				return 0, false
+			}
+			pos--
+			break
+		}
+		if pos == limit || !in.set.has(s[pos]) {
+			break
+		}
+	}
+	if in.mode == possessive {
+		return pos, true
+	}
+	return t.giveBack(in, pc, pos, lo)
+}
+
+// giveBack goes from pos down to lo to a place where what follows can start.
+func (t *thread) giveBack(in *inst, pc int32, pos, lo int) (int, bool) {
+	s := t.s
+	for ; pos >= lo; pos-- {
+		if pos < len(s) {
+			if !in.follow.has(s[pos]) || in.boundary && s[pos]&0xC0 == 0x80 {
+				continue
+			}
+		} else if !in.endOK {
+			continue
+		}
+		if pos > lo {
+			t.stack = append(t.stack, frame{kind: frameRun, mode: greedy, pc: pc, pos: int32(pos - 1), x: int32(lo)})
+		}
+		return pos, true
+	}
+	return 0, false
+}
+
+// take goes from pos up to limit to a place where what follows can start.
+func (t *thread) take(in *inst, pc int32, pos, limit int) (int, bool) {
+	s := t.s
+	for {
+		ok := in.endOK
+		if pos < len(s) {
+			ok = in.follow.has(s[pos]) && !(in.boundary && s[pos]&0xC0 == 0x80)
+		}
+		more := pos < limit && in.set.has(s[pos])
+		if ok {
+			if more {
+				t.stack = append(t.stack, frame{kind: frameRun, mode: lazy, pc: pc, pos: int32(pos + 1), x: int32(limit)})
+			}
+			return pos, true
+		}
+		if !more {
+			return 0, false
+		}
+		pos++
+		if t.remembers && in.y == 1<<31-1 && !t.first(in.memo, pos) {
+			return 0, false
+		}
+	}
+}
+
+// resume takes the youngest open way above base.
+func (p *prog) resume(t *thread, base int) (pc int32, pos int, ok bool) {
+	for len(t.stack) > base {
+		f := &t.stack[len(t.stack)-1]
+		switch f.kind {
+		case frameReset:
+			t.regs[f.pc] = f.pos
+			t.stack = t.stack[:len(t.stack)-1]
+		case frameGo:
+			t.stack = t.stack[:len(t.stack)-1]
+			return f.pc, int(f.pos), true
+		case frameAlt:
+			list := p.code[f.pc].alt.lists[f.list]
+			pc, pos = list[f.x], int(f.pos)
+			if f.x++; int(f.x) == len(list) {
+				t.stack = t.stack[:len(t.stack)-1]
+			}
+			return pc, pos, true
+		case frameRun:
+			r := *f
+			in := &p.code[r.pc]
+			t.stack = t.stack[:len(t.stack)-1]
+			if r.mode == greedy {
+				pos, ok = t.giveBack(in, r.pc, int(r.pos), int(r.x))
+			} else if !t.remembers || in.y != 1<<31-1 || t.first(in.memo, int(r.pos)) {
+				pos, ok = t.take(in, r.pc, int(r.pos), int(r.x))
+			}
+			if ok {
+				return r.pc + 1, pos, true
+			}
+		}
+	}
+	return 0, 0, false
+}
+
+// sub runs a look-around or an atomic group and returns where to go on.
+func (p *prog) sub(t *thread, in *inst, pc int32, pos int, undo bool) (int, status) {
+	mark := len(t.stack)
+	if undo || in.negative {
+		for r, v := range t.regs {
+			t.stack = append(t.stack, frame{kind: frameReset, pc: int32(r), pos: v})
+		}
+	}
+	end, st := p.run(t, pc+1, pos)
+	if st == exhausted {
+		return 0, exhausted
+	}
+	if in.op == opAtomic {
+		return end, st
+	}
+	if in.negative {
+		for len(t.stack) > mark {
+			f := t.stack[len(t.stack)-1]
+			t.regs[f.pc] = f.pos
+			t.stack = t.stack[:len(t.stack)-1]
+		}
+		if st == matched {
+			return 0, failed
+		}
+		return pos, matched
+	}
+	return pos, st
+}
+
+// backref returns the length of a group's text if it stands at pos again.
+func (t *thread) backref(in *inst, pos int) (int, bool) {
+	lo, hi := t.regs[in.x], t.regs[in.x+1]
+	if lo < 0 || hi < lo {
+		return 0, false
+	}
+	text, rest := t.s[lo:hi], t.s[pos:]
+	if len(rest) < len(text) {
+		return 0, false
+	}
+	for i := range len(text) {
+		if a, b := text[i], rest[i]; a != b && !(in.fold && lower[a] == lower[b]) {
+			return 0, false
+		}
+	}
+	return len(text), true
+}
+
+// match returns the length of the character at the start of s if it is in the
+// set, or 0.
+func (c *charSet) match(s string) int {
+	if s == "" {
+		return 0
+	}
+	if b := s[0]; b < utf8.RuneSelf {
+		if c.bytes.has(b) {
+			return 1
+		}
+		return 0
+	}
+	r, n := utf8.DecodeRuneInString(s)
+	if c.hasWide(r) {
+		return n
+	}
+	return 0
+}
+
+// edge reports whether an assertion about a position holds.
+func edge(op opcode, s string, pos int) bool {
+	switch op {
+	case opBegin:
+		return pos == 0
+	case opEnd:
+		return pos == len(s)
+	case opEndNL:
+		return pos == len(s) || pos == len(s)-1 && s[pos] == '\n'
+	case opLineBegin:
+		return pos == 0 || pos < len(s) && s[pos-1] == '\n'
+	case opLineEnd:
+		return pos == len(s) || s[pos] == '\n'
+	}
+	before := pos > 0 && words.has(s[pos-1])
+	after := pos < len(s) && words.has(s[pos])
+	return (before != after) == (op == opWordEdge)
+}
