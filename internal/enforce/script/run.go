@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,12 +54,12 @@ type ending struct {
 	err     error // not started, over the limit, stopped: anything but its own end
 	exit    *os.ProcessState
 	limit   time.Duration // the limit, if it was reached
-	asked   bool          // it asked check_keys, well or badly, and was answered
+	told    bool          // it was given an answer
+	asked   bool          // it had asked for one with check_keys, well or badly
 	keys    []string
-	flaw    error  // what was wrong with its check_keys
-	read    bool   // it read the first line
-	starved bool   // its input was ended because it asked nothing
-	first   string // the first line it printed, when that was no handshake
+	flaw    error // what was wrong with its check_keys
+	read    bool  // it read the first line
+	starved bool  // its input was ended because it asked nothing
 	output  string
 	took    time.Duration
 }
@@ -101,7 +102,7 @@ func (c *call) run(ctx context.Context) (end ending) {
 	defer func() {
 		end.took = time.Since(began)
 		end.output = out.String()
-		end.asked, end.keys, end.flaw, end.first = talk.answered, talk.found.keys, talk.found.flaw, talk.first
+		end.told, end.asked, end.keys, end.flaw = talk.answered, talk.heard, talk.found.keys, talk.found.flaw
 	}()
 
 	p, err := c.launch(talk, &out)
@@ -133,7 +134,7 @@ func (c *call) run(ctx context.Context) (end ending) {
 		stop(p.cmd.Process, done)
 	}
 	if p.feed != nil {
-		end.read = unread(p.in) == 0
+		end.read = p.sent.Load() && unread(p.in) == 0
 		p.in.Close()
 	}
 	close(over)
@@ -148,10 +149,12 @@ func (c *call) run(ctx context.Context) (end ending) {
 type process struct {
 	cmd      *exec.Cmd
 	in, feed *os.File
+	sent     *atomic.Bool // the first line is in the pipe
 }
 
 // launch starts the script.
 func (c *call) launch(stdout, stderr io.Writer) (p process, err error) {
+	p.sent = new(atomic.Bool)
 	start := c.start
 	if start == nil {
 		start = (*exec.Cmd).Start
@@ -217,7 +220,11 @@ func stop(p *os.Process, done <-chan error) {
 // its errors.
 func (c *call) feed(p process, asked, over <-chan struct{}) (starved bool) {
 	defer p.feed.Close()
-	if !send(p.feed, c.line, over) || c.reply == nil {
+	if !send(p.feed, c.line, over) {
+		return false
+	}
+	p.sent.Store(true)
+	if c.reply == nil {
 		return false
 	}
 	tick := time.NewTicker(look)
@@ -264,8 +271,8 @@ type conversation struct {
 	anyLine  bool
 	asked    chan struct{} // closed when an answer is due
 	answered bool
+	heard    bool // there was a handshake, this one:
 	found    handshake
-	first    string // the first line, when that was no handshake
 	line     []byte // the line that is being printed
 	long     bool   // it is too long to be a handshake, and is output already
 }
@@ -294,12 +301,9 @@ func (c *conversation) Write(p []byte) (int, error) {
 func (c *conversation) consider() {
 	h, ok := readHandshake(c.line)
 	if ok {
-		c.found = h
+		c.heard, c.found = true, h
 	}
 	if !ok || h.flaw != nil {
-		if c.first == "" {
-			c.first = visible(cut(string(c.line), keepLine))
-		}
 		c.flush()
 		c.out.Write([]byte("\n"))
 	}

@@ -238,7 +238,7 @@ func (r *Runner) add(ctx context.Context, e *enforce.Effect) enforce.Result {
 	}
 	out := r.call(path, st, riposte.Add).run(ctx)
 	st.Keys = out.keys
-	st.Once = once(name, st.Generation, out.asked)
+	st.Once = once(name, st.Generation, out.told)
 	res := enforce.Result{Output: out.output, NoUndo: st.Once}
 	err = out.failure(name)
 	switch {

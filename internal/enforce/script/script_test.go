@@ -211,6 +211,7 @@ func want(t *testing.T, err error, words ...string) {
 // riposte's own choice and by its own contract, and takes it back again with a
 // new runner, as after a restart.
 func TestGenerations(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		script string
 		as     []Generation
@@ -403,6 +404,7 @@ func TestUser(t *testing.T) {
 
 // TestInput: whatever a script does with its input, it comes to an end.
 func TestInput(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, text string
 		output     string
@@ -441,6 +443,7 @@ func TestInput(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
+	t.Parallel()
 	h := newHome(t).
 		write("hangs", "#!/bin/sh\n[ $1 = delete ] && { echo gone > \"$0.deleted\"; exit; }\nsleep 60 & echo $! > \"$0.child\"; wait\n").
 		write("stubborn", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.05; done\n").
@@ -494,6 +497,7 @@ func alive(pid string) bool {
 // TestChildren: what a script leaves running on purpose lives on, and does not
 // keep riposte waiting.
 func TestChildren(t *testing.T) {
+	t.Parallel()
 	h := newHome(t).write("s", "#!/bin/sh\n(sleep 0.6; echo late > \"$0.late\") &\necho started\n")
 	began := time.Now()
 	res := must(t, apply(t, h.runner(), effect(t, "s", "192.0.2.7")))
