@@ -86,17 +86,20 @@ func (r *reader) emptyBlock(n *xml.Node) {
 		Fix: &ossec.Edit{Offset: n.Pos.Offset, Len: n.End - n.Pos.Offset}})
 }
 
-func (r *reader) missing(n *xml.Node, names ...string) {
-	r.add(ossec.Finding{Severity: ossec.Error, Pos: n.Pos, Len: 1 + len(n.Name), Code: "missing-element",
-		Message: fmt.Sprintf("this <%s> has no <%s>", n.Name, strings.Join(names, "> and no <")),
-		Hint:    fmt.Sprintf("add <%s>…</%s>", names[0], names[0])})
+// missing reports that a section lacks an element.
+func (f fields) missing(name string) {
+	if slices.Contains(f.broken, name) {
+		return
+	}
+	f.r.add(ossec.Finding{Severity: ossec.Error, Pos: f.node.Pos, Len: 1 + len(f.node.Name), Code: "missing-element",
+		Message: fmt.Sprintf("this <%s> has no <%s>", f.node.Name, name), Hint: fmt.Sprintf("add <%s>…</%s>", name, name)})
 }
 
 func (r *reader) commandName(f fields, c *Command) bool {
 	v, ok := f.one("name")
 	switch {
 	case !ok:
-		r.missing(f.node, "name")
+		f.missing("name")
 	case v.text == "":
 		r.report(v, ossec.Error, "empty-name", "", "the command has an empty name")
 	case len(v.text) > maxName || strings.ContainsFunc(v.text, unicode.IsControl):
@@ -114,7 +117,7 @@ func (r *reader) executable(f fields, c *Command) bool {
 	v, ok := f.one("executable")
 	switch {
 	case !ok:
-		r.missing(f.node, "executable")
+		f.missing("executable")
 	case v.text == "":
 		r.report(v, ossec.Error, "empty-name", "give the name of a file in active-response/bin", "<executable> is empty")
 	case len(v.text) > maxName || strings.ContainsFunc(v.text, unicode.IsControl):

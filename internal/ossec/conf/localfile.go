@@ -120,7 +120,7 @@ func (r *reader) format(f fields, l *LocalFile) bool {
 			l.Format = "journald"
 			return true
 		}
-		r.missing(f.node, "log_format")
+		f.missing("log_format")
 		return false
 	}
 	name, number, counted := strings.Cut(strings.ToLower(v.text), ":")
@@ -178,7 +178,7 @@ func (r *reader) commandLine(f fields, l *LocalFile) bool {
 		}
 		l.Locations = nil
 		if l.Command == "" {
-			r.missing(f.node, "command")
+			f.missing("command")
 			return false
 		}
 		if l.Alias == "" {
@@ -190,7 +190,7 @@ func (r *reader) commandLine(f fields, l *LocalFile) bool {
 		l.Locations = []string{"macos"}
 	case len(l.Locations) == 0:
 		if !f.has("location") {
-			r.missing(f.node, "location")
+			f.missing("location")
 		}
 		return false
 	}
@@ -251,7 +251,7 @@ func (r *reader) multiline(f fields, l *LocalFile) {
 	v, ok := f.one("multiline_regex")
 	if !ok {
 		if l.Format == "multi-line-regex" {
-			r.missing(f.node, "multiline_regex")
+			f.missing("multiline_regex")
 		}
 		return
 	}

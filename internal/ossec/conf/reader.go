@@ -101,9 +101,10 @@ func (r *reader) replace(v value, s ossec.Severity, code, text, format string, a
 
 // fields are the values of a section's elements.
 type fields struct {
-	r    *reader
-	node *xml.Node
-	all  map[string][]value
+	r      *reader
+	node   *xml.Node
+	all    map[string][]value
+	broken []string // elements that were reported instead of read
 }
 
 // fields reads the elements of a section. An element that is not known is
@@ -120,6 +121,7 @@ func (r *reader) fields(n *xml.Node, unknown ossec.Severity, known ...string) fi
 			r.add(ossec.Finding{Severity: ossec.Error, Pos: c.Children[0].Pos, Len: 1 + len(c.Children[0].Name), Code: "not-a-value",
 				Message: fmt.Sprintf("<%s> must hold a value, here it holds <%s>", c.Name, c.Children[0].Name),
 				Hint:    fmt.Sprintf("is </%s> missing before it?", c.Name)})
+			f.broken = append(f.broken, name)
 			continue
 		}
 		f.all[name] = append(f.all[name], r.value(c, name))

@@ -63,7 +63,7 @@ func (r *reader) response(n *xml.Node) {
 	p := pending{Response: Response{Pos: n.Pos, Len: n.End - n.Pos.Offset}}
 	ok := true
 	if p.command, ok = f.one("command"); !ok {
-		r.missing(n, "command")
+		f.missing("command")
 	} else if p.command.text == "" {
 		r.report(p.command, ossec.Error, "missing-element", "give the name of a <command>", "<command> is empty")
 		ok = false
@@ -125,7 +125,7 @@ func (r *reader) location(f fields, p *Response) bool {
 	v, ok := f.one("location")
 	switch {
 	case !ok:
-		r.missing(f.node, "location")
+		f.missing("location")
 		return false
 	case v.text == "":
 		r.report(v, ossec.Error, "bad-location", "write local, server, defined-agent or all", "<location> is empty")

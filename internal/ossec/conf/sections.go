@@ -46,6 +46,11 @@ func (r *reader) roots(nodes []*xml.Node) {
 	names := append(sectionNames(), rootName)
 	var bare []*xml.Node
 	for _, n := range nodes {
+		if n.Name == "agent_config" {
+			r.add(ossec.Finding{Severity: ossec.Error, Pos: n.Pos, Len: 1 + len(n.Name), Code: "agent-conf",
+				Message: "this is an agent.conf, not an ossec.conf; OSSEC and Wazuh run no responses from it", Hint: "give the path of ossec.conf"})
+			continue
+		}
 		switch name, ok := r.element(n, names, ossec.Error, "the file"); {
 		case !ok:
 		case name == rootName:

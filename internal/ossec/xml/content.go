@@ -17,6 +17,7 @@ func (p *parser) content(n *Node) {
 	for {
 		i := strings.IndexAny(p.src[p.off:], `<\`)
 		if i < 0 {
+			p.off = len(p.src)
 			p.unclosed(n)
 		}
 		if i > 0 {
@@ -109,8 +110,11 @@ func (p *parser) close(n *Node) {
 	want := "</" + n.Name + ">"
 	f := ossec.Finding{Severity: ossec.Error, Pos: n.Close, Len: length, Code: codeMismatch,
 		Message: fmt.Sprintf("%s stands where %s, opened in line %d, must be closed", shown, "<"+n.Name+">", n.Pos.Line)}
-	switch {
+	switch hint := p.escaped(n); {
 	case len(p.findings) == maxFindings:
+		panic(fatal(f))
+	case hint != "":
+		f.Hint = hint
 		panic(fatal(f))
 	case p.misspelt(n, name):
 		f.Hint = "write " + want
@@ -158,9 +162,20 @@ func (p *parser) isOpen(name string) bool {
 
 // unclosed fails for n, the innermost element that the file ends in.
 func (p *parser) unclosed(n *Node) {
-	hint := fmt.Sprintf("close it with </%s>", n.Name)
-	if i := strings.Index(p.src[n.TextPos.Offset:], `\</`+n.Name+">"); i >= 0 {
-		hint = fmt.Sprintf(`the backslash before </%s> in line %d keeps that tag from closing it`, n.Name, strings.Count(p.src[:n.TextPos.Offset+i], "\n")+1)
+	hint := p.escaped(n)
+	if hint == "" {
+		hint = fmt.Sprintf("close it with </%s>", n.Name)
 	}
 	p.fail(codeMismatch, n.Pos.Offset, 1+len(n.Name), hint, "<%s> is never closed", n.Name)
+}
+
+// escaped says where a backslash keeps n's closing tag from closing it.
+func (p *parser) escaped(n *Node) string {
+	from := n.TextPos.Offset
+	i := strings.Index(p.src[from:p.off], `\</`+n.Name+">")
+	if i < 0 {
+		return ""
+	}
+	line := n.TextPos.Line + strings.Count(p.src[from:from+i], "\n")
+	return fmt.Sprintf("the backslash before </%s> in line %d keeps that tag from closing it", n.Name, line)
 }
