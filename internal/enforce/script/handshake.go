@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"riposte/internal/enforce"
 )
 
 // maxLine is the longest line in which check_keys is looked for.
@@ -74,5 +76,5 @@ func shown(raw json.RawMessage) string {
 	if raw == nil {
 		return "missing"
 	}
-	return cut(string(raw), 40)
+	return enforce.Cut(string(raw), 40)
 }

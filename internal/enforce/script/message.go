@@ -336,21 +336,14 @@ func shortened(a *riposte.Alert) *riposte.Alert {
 	}
 	const longest = 1 << 10
 	s := *a
-	s.FullLog = cut(s.FullLog, 4*longest)
+	s.FullLog = enforce.Cut(s.FullLog, 4*longest)
 	s.Previous, s.Diff, s.Raw = nil, "", nil
 	s.Fields = make([]riposte.Field, min(len(a.Fields), 20))
 	for i := range s.Fields {
 		s.Fields[i] = a.Fields[i]
-		s.Fields[i].Value = cut(s.Fields[i].Value, longest)
+		s.Fields[i].Value = enforce.Cut(s.Fields[i].Value, longest)
 	}
 	return &s
-}
-
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // line returns the message as it is sent, with its command and a line feed.

@@ -2,10 +2,9 @@ package script
 
 import (
 	"fmt"
-	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
+
+	"riposte/internal/enforce"
 )
 
 // Of what a script prints the beginning and the end are kept: the one tells
@@ -53,27 +52,5 @@ func (c *capture) String() string {
 	if c.lost > 0 {
 		s += fmt.Sprintf("\n… %d bytes left out …\n", c.lost)
 	}
-	return visible(s + string(c.tail))
-}
-
-// visible returns text that cannot steer a terminal or pass for something
-// else: line feeds and tabs stay, every other byte that is no printable
-// character is written as \xNN or \u{NNNN}. Trailing line feeds go.
-func visible(s string) string {
-	s = strings.TrimRight(strings.ReplaceAll(s, "\r\n", "\n"), "\n")
-	var b strings.Builder
-	b.Grow(len(s))
-	for len(s) > 0 {
-		c, n := utf8.DecodeRuneInString(s)
-		switch {
-		case c == '\n' || c == '\t' || unicode.IsPrint(c) && (c != utf8.RuneError || n > 1):
-			b.WriteString(s[:n])
-		case n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		default:
-			fmt.Fprintf(&b, `\u{%04x}`, c)
-		}
-		s = s[n:]
-	}
-	return b.String()
+	return enforce.Visible(s + string(c.tail))
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"riposte"
+	"riposte/internal/enforce"
 )
 
 const (
@@ -354,5 +355,5 @@ func (e *ending) last() string {
 		return ""
 	}
 	s = s[strings.LastIndexByte(s, '\n')+1:]
-	return ": " + cut(s, keepLine)
+	return ": " + enforce.Cut(s, keepLine)
 }
