@@ -24,6 +24,7 @@ type Group struct {
 	Text    string
 	Word    bool // a plain name, not an expression
 	Pos     ossec.Pos
+	Len     int // bytes in the file; 0 when the text does not stand there in one piece
 	pattern *pattern.Pattern
 }
 
@@ -156,7 +157,11 @@ func (r *reader) groups(v value) []Group {
 		if p == nil {
 			return nil
 		}
-		out = append(out, Group{Text: w.text, Word: word(w.text), Pos: w.pos(0), pattern: p})
+		g := Group{Text: w.text, Word: word(w.text), Pos: w.pos(0), pattern: p}
+		if e := w.edit(0, len(w.text), ""); e != nil {
+			g.Len = e.Len
+		}
+		out = append(out, g)
 	}
 	if len(out) == 0 {
 		r.report(v, ossec.Error, "bad-value", "write the names of groups", "<rules_group> %q names no group", v.text)
