@@ -1,0 +1,285 @@
+package analysis
+
+import (
+	"riposte"
+	"riposte/internal/ossec"
+	"riposte/internal/ossec/pattern"
+	"riposte/internal/ossec/ruleset"
+)
+
+// plan is a ruleset prepared for speed. It says nothing that the set does not
+// say; it is immutable and shared by all workers.
+type plan struct {
+	set      *ruleset.Set
+	wazuh    bool
+	program  []*decoder
+	plain    []*decoder
+	rules    []*rule // by Rule.Index
+	byID     map[int]*rule
+	nodes    []*node // by Node.Index
+	roots    []*node
+	scanner  *pattern.Scanner
+	literals int
+	programs []*expression // the program_name conditions of rules
+	sonic    *sonicWall
+	compared []int     // the dynamic fields that correlations compare
+	keys     [][]keyed // the indexes of each of Set.Watches
+}
+
+// expression is a pattern with the numbers of the literals of which one must
+// occur in the record; none: nothing is known.
+type expression struct {
+	*pattern.Pattern
+	literals []int32
+}
+
+type decoder struct {
+	*ruleset.Decoder
+	prematch *expression
+	regex    *expression
+	children []*decoder
+	self     []*decoder // the decoder alone: the chain of a root without children
+}
+
+// rule is a rule with its conditions sorted by what they need.
+type rule struct {
+	*ruleset.Rule
+	decoder  int32       // of decoded_as, 0: any
+	static   []condition // need the event only, the cheap ones first
+	stateful []condition // check_diff, if_fts and the lists behind them, in order
+	search   *search     // the correlation; nil: none
+	never    bool        // a condition that cannot hold
+	waits    bool        // stateful or search
+
+	alertRule riposte.Rule
+}
+
+type condition struct {
+	*ruleset.Condition
+	expr    *expression
+	program int // place in plan.programs
+}
+
+// node is a place in the rule tree. Children that ask for another decoder are
+// passed over without a look.
+type node struct {
+	*rule
+	parent   *node
+	children []*node
+	byDecode map[int32][]*node // children by decoded_as, those without included; nil: few children
+	others   []*node           // the children without decoded_as
+}
+
+// sonicWall holds the expressions of the SonicWall plug-in.
+type sonicWall struct{ head, peers, web *pattern.Pattern }
+
+const fewChildren = 8 // below this a node has no index of its children
+
+func newPlan(set *ruleset.Set) *plan {
+	p := &plan{set: set, wazuh: set.Dialect == ossec.Wazuh, byID: map[int]*rule{}}
+	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}}
+	p.program, p.plain = b.decoderList(set.Program), b.decoderList(set.Plain)
+	b.ruleList()
+	p.nodes = make([]*node, set.Nodes())
+	p.roots = b.nodeList(set.Roots, nil)
+	p.scanner = pattern.NewScanner(b.words)
+	p.literals = len(b.words)
+	p.sonic = newSonicWall(set.Dialect)
+	return p
+}
+
+type planBuilder struct {
+	*plan
+	words    []string
+	literals map[string]int32
+	exprs    map[*pattern.Pattern]*expression
+	programs map[*pattern.Pattern]int
+	decoders map[*ruleset.Decoder]*decoder
+}
+
+const (
+	maxLiterals = 64 // of one expression; more say too little
+	minLiteral  = 3  // bytes
+)
+
+// onLog prepares an expression that is matched against the record.
+func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
+	if p == nil {
+		return nil
+	}
+	if e, ok := b.exprs[p]; ok {
+		return e
+	}
+	e := &expression{Pattern: p}
+	b.exprs[p] = e
+	words := p.Literals()
+	if len(words) == 0 || len(words) > maxLiterals {
+		return e
+	}
+	for _, w := range words {
+		if len(w) < minLiteral {
+			return e
+		}
+	}
+	for _, w := range words {
+		id, ok := b.literals[w]
+		if !ok {
+			id = int32(len(b.words))
+			b.literals[w] = id
+			b.words = append(b.words, w)
+		}
+		e.literals = append(e.literals, id)
+	}
+	return e
+}
+
+func (b *planBuilder) decoderList(list []*ruleset.Decoder) []*decoder {
+	out := make([]*decoder, len(list))
+	for i, d := range list {
+		out[i] = b.decoder(d)
+	}
+	return out
+}
+
+// decoder prepares a decoder; one that is the child of several roots only once.
+func (b *planBuilder) decoder(d *ruleset.Decoder) *decoder {
+	if x, ok := b.decoders[d]; ok {
+		return x
+	}
+	x := &decoder{Decoder: d, prematch: b.onLog(d.Prematch), regex: b.onLog(d.Regex)}
+	b.decoders[d] = x
+	x.children = b.decoderList(d.Children)
+	x.self = []*decoder{x}
+	return x
+}
+
+func (b *planBuilder) ruleList() {
+	b.keys = make([][]keyed, len(b.set.Watches))
+	for _, r := range b.set.Rules {
+		x := &rule{Rule: r, alertRule: newAlertRule(r)}
+		b.conditions(x)
+		if c := r.Correlate; c != nil {
+			if c.Watch < 0 || r.Level == 0 {
+				x.never = true // nothing to search, or a mark below every mark
+			} else {
+				x.search = b.search(c)
+			}
+			x.waits = true
+		}
+		x.waits = x.waits || len(x.stateful) > 0
+		b.rules = append(b.rules, x)
+		b.byID[r.ID] = x
+	}
+}
+
+// conditions splits a rule's conditions. What stands behind a condition that
+// remembers must not be asked before it.
+func (b *planBuilder) conditions(x *rule) {
+	var cheap, dear []condition
+	for i := range x.Conditions {
+		c := condition{Condition: &x.Conditions[i], program: -1}
+		switch c.Kind {
+		case ruleset.Diff, ruleset.FTS:
+			x.stateful = append(x.stateful, c)
+			continue
+		case ruleset.InList:
+			if len(x.stateful) > 0 {
+				x.stateful = append(x.stateful, c)
+			} else {
+				dear = append(dear, c)
+			}
+			continue
+		case ruleset.DecodedAs:
+			x.decoder = int32(c.Decoder)
+			continue
+		case ruleset.Program:
+			n, ok := b.programs[c.Pattern]
+			if !ok {
+				n = len(b.plan.programs)
+				b.programs[c.Pattern] = n
+				b.plan.programs = append(b.plan.programs, &expression{Pattern: c.Pattern})
+			}
+			c.program = n
+			cheap = append(cheap, c)
+			continue
+		case ruleset.Match:
+			c.expr = b.onLog(c.Pattern)
+			if len(c.expr.literals) > 0 && !c.Negate {
+				cheap = append(cheap, c)
+				continue
+			}
+		case ruleset.Size, ruleset.Hour, ruleset.Weekday, ruleset.SlotText:
+			cheap = append(cheap, c)
+			continue
+		}
+		dear = append(dear, c)
+	}
+	x.static = append(cheap, dear...)
+}
+
+func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]*node, len(list))
+	for i, n := range list {
+		x := &node{rule: b.rules[n.Rule.Index], parent: parent}
+		b.nodes[n.Index] = x
+		x.children = b.nodeList(n.Children, x)
+		x.index()
+		out[i] = x
+	}
+	return out
+}
+
+// index groups the children by the decoder that they ask for.
+func (n *node) index() {
+	if len(n.children) < fewChildren {
+		return
+	}
+	ids := map[int32]bool{}
+	for _, c := range n.children {
+		if c.decoder != 0 {
+			ids[c.decoder] = true
+		} else {
+			n.others = append(n.others, c)
+		}
+	}
+	n.byDecode = make(map[int32][]*node, len(ids))
+	for id := range ids {
+		var list []*node
+		for _, c := range n.children {
+			if c.decoder == 0 || c.decoder == id {
+				list = append(list, c)
+			}
+		}
+		n.byDecode[id] = list
+	}
+}
+
+// candidates returns the children that may hold for a decoder, in order.
+func (n *node) candidates(decoder int32) []*node {
+	if n.byDecode == nil {
+		return n.children
+	}
+	if list, ok := n.byDecode[decoder]; ok {
+		return list
+	}
+	return n.others
+}
+
+// newSonicWall compiles the expressions of the SonicWall plug-in.
+func newSonicWall(d ossec.Dialect) *sonicWall {
+	compile := func(s string) *pattern.Pattern {
+		p, err := pattern.Compile(pattern.OSRegex, d, s, true)
+		if err != nil {
+			panic("analysis: SonicWall expression: " + err.Error()) // a constant of the program
+		}
+		return p
+	}
+	return &sonicWall{
+		head:  compile(`pri=(\d) c=(\d+) m=(\d+) `),
+		peers: compile(`src=(\d+.\d+.\d+.\d+):(\d+):\S+ dst=(\d+.\d+.\d+.\d+):(\d+):`),
+		web:   compile(`result=(\d+) dstname=(\S+) arg=(\S+)$`),
+	}
+}
