@@ -9,6 +9,7 @@ import (
 // pcre is a PCRE2 expression in the hands of our own matcher.
 type pcre struct {
 	prog  *prog
+	lits  []string
 	utf   bool
 	ossec bool // hand out captures and the end pointer as OSSEC does
 }
@@ -22,20 +23,28 @@ func compilePCRE2(d ossec.Dialect, text string, captures bool) (matcher, []strin
 			return m, m.literals(), nil
 		}
 	}
-	return newPCRE(d, text, captures, false)
+	return compiled(newPCRE(d, text, captures, false))
+}
+
+// compiled turns a concrete result into the general one.
+func compiled(m *pcre, err error) (matcher, []string, error) {
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, m.lits, nil
 }
 
 // newPCRE compiles PCRE2 text; utf is OSSEC's way with its own languages.
-func newPCRE(d ossec.Dialect, text string, captures, utf bool) (matcher, []string, error) {
+func newPCRE(d ossec.Dialect, text string, captures, utf bool) (*pcre, error) {
 	tree, err := parsePCRE2(text, d == ossec.OSSEC, utf)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p, err := compileTree(tree, captures)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &pcre{prog: p, utf: tree.utf, ossec: d == ossec.OSSEC}, treeLiterals(tree), nil
+	return &pcre{prog: p, utf: tree.utf, ossec: d == ossec.OSSEC, lits: treeLiterals(tree)}, nil
 }
 
 func (m *pcre) match(s string) bool {

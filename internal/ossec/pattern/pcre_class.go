@@ -28,33 +28,31 @@ func (p *pcreParser) class() (*node, error) {
 		}
 		return &node{kind: nodeCat, subs: []*node{{kind: nodeWordEdge}, look}}, nil
 	}
+	if end := p.posixEnd(); end > 0 {
+		return nil, errorAt(start, "%s outside a class: write [%s]", p.text[start:end], p.text[start:end])
+	}
 	p.pos++
 	negate := p.has("^")
 	b := classBuilder{p: p}
-	for members := p.pos; ; {
+	for {
 		if !p.more() {
 			return nil, errorAt(start, "a [ without ]: write \\[ for the character")
 		}
-		if p.has(`\E`) {
+		if b.quotes() {
 			continue
 		}
-		if p.has(`\Q`) {
-			if err := b.quoted(); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if p.peek() == ']' && p.pos > members {
+		if p.peek() == ']' && !b.quoting && b.any {
 			p.pos++
 			break
 		}
-		if p.opts.extMore && (p.peek() == ' ' || p.peek() == '\t') {
+		if p.opts.extMore && !b.quoting && (p.peek() == ' ' || p.peek() == '\t') {
 			p.pos++
 			continue
 		}
 		if err := b.item(); err != nil {
 			return nil, err
 		}
+		b.any = true
 	}
 	set := &b.set
 	if p.opts.caseless {
@@ -70,22 +68,25 @@ func (p *pcreParser) class() (*node, error) {
 
 // classBuilder collects the members of a bracket expression.
 type classBuilder struct {
-	p   *pcreParser
-	set charSet
+	p       *pcreParser
+	set     charSet
+	quoting bool // between \Q and \E
+	any     bool // a ] would be the end
 	// types holds the members that case folding leaves alone.
 	types charSet
 }
 
-func (b *classBuilder) quoted() error {
-	p := b.p
-	for p.more() && !p.has(`\E`) {
-		r, err := p.char()
-		if err != nil {
-			return err
-		}
-		b.addRange(r, r)
+// quotes reads one \Q or \E.
+func (b *classBuilder) quotes() bool {
+	switch p := b.p; {
+	case p.has(`\E`):
+		b.quoting = false
+	case !b.quoting && p.has(`\Q`):
+		b.quoting = true
+	default:
+		return false
 	}
-	return nil
+	return true
 }
 
 // item reads a member or a range.
@@ -96,7 +97,9 @@ func (b *classBuilder) item() error {
 	if err != nil {
 		return err
 	}
-	hyphen := p.peek() == '-' && p.pos+1 < len(p.text) && p.text[p.pos+1] != ']'
+	for b.quotes() {
+	}
+	hyphen := !b.quoting && p.peek() == '-' && p.pos+1 < len(p.text) && p.text[p.pos+1] != ']'
 	if set != nil {
 		b.addSet(set)
 		if hyphen {
@@ -109,6 +112,13 @@ func (b *classBuilder) item() error {
 		return nil
 	}
 	p.pos++
+	for b.quotes() {
+	}
+	if !p.more() || p.peek() == ']' && !b.quoting {
+		b.addRange(lo, lo)
+		b.addRange('-', '-')
+		return nil
+	}
 	set, hi, err := b.member()
 	switch {
 	case err != nil:
@@ -125,10 +135,13 @@ func (b *classBuilder) item() error {
 // member reads one member: a set or a character.
 func (b *classBuilder) member() (*charSet, rune, error) {
 	p := b.p
-	if p.peek() == '[' && p.pos+1 < len(p.text) && strings.IndexByte(":.=", p.text[p.pos+1]) >= 0 {
-		if set, ok, err := b.posix(); ok || err != nil {
-			return set, 0, err
-		}
+	if b.quoting {
+		r, err := p.char()
+		return nil, r, err
+	}
+	if end := p.posixEnd(); end > 0 {
+		set, err := b.posix(end)
+		return set, 0, err
 	}
 	if p.peek() != '\\' {
 		r, err := p.char()
@@ -145,40 +158,55 @@ func (b *classBuilder) member() (*charSet, rune, error) {
 			}
 		case 'B', 'R', 'X':
 			return nil, 0, errorAt(p.pos, `\%c has no meaning inside []`, c)
+		case 'g', '8', '9':
+			p.pos += 2
+			return nil, rune(c), nil
 		}
 	}
 	return p.commonEscape()
 }
 
-// posix reads [:name:] if that is what stands there.
-func (b *classBuilder) posix() (*charSet, bool, error) {
-	p := b.p
+// posixEnd returns the offset behind the :] of a [:name:], or of its relatives
+// with . and =, that starts at the parser's position; 0 if none does.
+func (p *pcreParser) posixEnd() int {
+	if p.pos+1 >= len(p.text) || p.peek() != '[' || strings.IndexByte(":.=", p.text[p.pos+1]) < 0 {
+		return 0
+	}
 	kind := p.text[p.pos+1]
-	end := strings.Index(p.text[p.pos+2:], string([]byte{kind, ']'}))
-	if end < 0 {
-		return nil, false, nil
+	for i := p.pos + 2; i+1 < len(p.text); i++ {
+		switch c, next := p.text[i], p.text[i+1]; {
+		case c == '\\' && (next == ']' || next == '\\'):
+			i++
+		case c == '[' && next == kind, c == ']':
+			return 0
+		case c == kind && next == ']':
+			return i + 2
+		}
 	}
-	name := p.text[p.pos+2 : p.pos+2+end]
-	if strings.ContainsAny(name, "]\\[") {
-		return nil, false, nil
+	return 0
+}
+
+// posix reads the [:name:] that ends at end.
+func (b *classBuilder) posix(end int) (*charSet, error) {
+	p := b.p
+	if p.text[p.pos+1] != ':' {
+		return nil, errorAt(p.pos, "POSIX collating elements are not supported by PCRE2")
 	}
-	if kind != ':' {
-		return nil, false, errorAt(p.pos, "POSIX collating elements are not supported by PCRE2")
-	}
+	name := p.text[p.pos+2 : end-2]
 	negate := strings.HasPrefix(name, "^")
 	bytes, ok := posixClasses[strings.TrimPrefix(name, "^")]
 	if !ok {
-		return nil, false, errorAt(p.pos, "[:%s:] is not a class of PCRE2", name)
+		return nil, errorAt(p.pos, "[:%s:] is not a class of PCRE2", name)
 	}
 	if p.opts.caseless && (strings.HasSuffix(name, "lower") || strings.HasSuffix(name, "upper")) {
 		bytes = posixClasses["alpha"]
 	}
-	p.pos += 2 + end + 2
+	p.pos = end
 	set := &charSet{bytes: bytes}
 	if negate {
 		p.invert(set)
 	}
-	return set, true, nil
+	return set, nil
 }
 
 func (b *classBuilder) addSet(s *charSet) {

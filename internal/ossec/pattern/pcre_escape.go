@@ -1,7 +1,9 @@
 package pattern
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -9,7 +11,7 @@ import (
 // The character types of PCRE2 below 128.
 var (
 	digits = setOf("0-9")
-	words  = setOf("0-9A-Z_a-z")
+	words  = setOf("0-9A-Z_-_a-z")
 	spaces = setOf("\t-\r - ")
 	blanks = setOf("\t-\t - ")
 	vertic = setOf("\n-\r")
@@ -123,14 +125,13 @@ func (p *pcreParser) escape() (*node, error) {
 		return nil, errorAt(start, `\X (a grapheme cluster) is not supported`)
 	case 'N':
 		if !strings.HasPrefix(p.text[p.pos+2:], "{U+") {
-			p.pos += 2
-			return p.anyChar(false), nil
+			return p.notNewline()
 		}
 	case 'g', 'k':
 		return p.reference()
 	case '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		if n := p.numberedReference(); n != nil {
-			return n, nil
+		if n, err := p.numberedReference(); n != nil || err != nil {
+			return n, err
 		}
 	case 'E':
 		p.pos += 2
@@ -149,6 +150,22 @@ func (p *pcreParser) escape() (*node, error) {
 func (p *pcreParser) simple(k nodeKind) *node {
 	p.pos += 2
 	return &node{kind: k}
+}
+
+// notNewline is \N. A brace after it must be a quantifier.
+func (p *pcreParser) notNewline() (*node, error) {
+	start := p.pos
+	p.pos += 2
+	if p.peek() == '{' {
+		after := p.pos
+		if _, _, ok, err := p.braces(); err != nil {
+			return nil, err
+		} else if !ok {
+			return nil, errorAt(start, `\N{name} is not supported, only \N{U+hexadecimal digits}`)
+		}
+		p.pos = after
+	}
+	return p.anyChar(false), nil
 }
 
 // lineBreak is \R: any line ending, taken whole.
@@ -304,31 +321,45 @@ func (p *pcreParser) property(start int, negate bool) (*charSet, error) {
 		p.pos++
 	}
 	s := &charSet{}
-	if name != "Any" {
-		table := unicode.Categories[name]
-		if name == "L&" {
-			table = &unicode.RangeTable{} // filled below: letters with case
-		} else if table == nil {
-			table = unicode.Scripts[name]
-		}
+	switch loose := looseName(name); loose {
+	case "any":
+		s = p.anyChar(true).set
+	case "l&", "lc":
+		p.addTable(s, unicode.Lu)
+		p.addTable(s, unicode.Ll)
+		p.addTable(s, unicode.Lt)
+		s.wide = sortRanges(s.wide)
+	default:
+		table := properties()[loose]
 		if table == nil {
 			return nil, errorAt(start, `\p{%s}: no such property is known`, name)
 		}
 		p.addTable(s, table)
-		if name == "L&" {
-			p.addTable(s, unicode.Lu)
-			p.addTable(s, unicode.Ll)
-			p.addTable(s, unicode.Lt)
-			s.wide = sortRanges(s.wide)
-		}
-	} else {
-		s = p.anyChar(true).set
 	}
 	if negate {
 		p.invert(s)
 	}
 	return s, nil
 }
+
+// looseName is a property's name without what does not count in it.
+func looseName(name string) string {
+	return strings.NewReplacer(" ", "", "_", "", "-", "").Replace(strings.ToLower(name))
+}
+
+// properties are the general categories and scripts of Unicode.
+var properties = sync.OnceValue(func() map[string]*unicode.RangeTable {
+	tables := map[string]*unicode.RangeTable{}
+	for name, t := range unicode.Scripts {
+		tables[looseName(name)] = t
+	}
+	for name, t := range unicode.Categories {
+		if len(name) <= 2 {
+			tables[looseName(name)] = t
+		}
+	}
+	return tables
+})
 
 func (p *pcreParser) addTable(s *charSet, t *unicode.RangeTable) {
 	add := func(lo, hi, stride rune) {
@@ -360,24 +391,28 @@ func (p *pcreParser) addTable(s *charSet, t *unicode.RangeTable) {
 
 // numberedReference reads \1 to \9, or \10 and up if there are that many groups
 // already; otherwise it reads nothing and returns nil.
-func (p *pcreParser) numberedReference() *node {
+func (p *pcreParser) numberedReference() (*node, error) {
 	i, n := p.pos+1, 0
 	for i < len(p.text) && '0' <= p.text[i] && p.text[i] <= '9' && n < 1000 {
 		n = n*10 + int(p.text[i]-'0')
 		i++
 	}
 	if first := p.text[p.pos+1]; n >= 10 && first < '8' && n > p.groups {
-		return nil
+		return nil, nil
 	}
 	start := p.pos
 	p.pos = i
 	return p.addReference(n, "", start)
 }
 
-func (p *pcreParser) addReference(number int, name string, offset int) *node {
+// addReference makes a back-reference by number or by name.
+func (p *pcreParser) addReference(number int, name string, offset int) (*node, error) {
+	if slices.Contains(p.open, number) || name != "" && slices.Contains(p.open, p.names[name]) {
+		return nil, errorAt(offset, "a reference to a group from inside it is not supported")
+	}
 	n := &node{kind: nodeBackref, group: number, fold: p.opts.caseless}
 	p.refs = append(p.refs, pcreRef{n, name, offset})
-	return n
+	return n, nil
 }
 
 // reference reads \g and \k.
@@ -404,7 +439,7 @@ func (p *pcreParser) reference() (*node, error) {
 		p.pos += end + 2
 	} else if letter == 'g' {
 		i := p.pos
-		for i < len(p.text) && (p.text[i] == '-' && i == p.pos || '0' <= p.text[i] && p.text[i] <= '9') {
+		for i < len(p.text) && ((p.text[i] == '-' || p.text[i] == '+') && i == p.pos || '0' <= p.text[i] && p.text[i] <= '9') {
 			i++
 		}
 		word = p.text[p.pos:i]
@@ -418,6 +453,8 @@ func (p *pcreParser) reference() (*node, error) {
 		switch c := word[i]; {
 		case i == 0 && c == '-' && len(word) > 1:
 			sign = -1
+		case i == 0 && c == '+' && len(word) > 1:
+			sign = 2
 		case '0' <= c && c <= '9':
 			number = min(number*10+int(c-'0'), 1<<20)
 		default:
@@ -431,11 +468,13 @@ func (p *pcreParser) reference() (*node, error) {
 		if number = p.groups + 1 - number; number < 1 {
 			return nil, errorAt(start, `\g%s: there are not so many groups before it`, word)
 		}
+	case numeric && sign == 2:
+		number += p.groups
 	case !numeric:
-		return p.addReference(0, word, start), nil
+		return p.addReference(0, word, start)
 	}
 	if number == 0 {
 		return nil, errorAt(start, `\g0 (recursion) is not supported`)
 	}
-	return p.addReference(number, "", start), nil
+	return p.addReference(number, "", start)
 }

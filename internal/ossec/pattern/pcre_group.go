@@ -41,11 +41,11 @@ func (p *pcreParser) group() (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		return p.addReference(0, name, start), nil
+		return p.addReference(0, name, start)
 	case p.has("P<"), p.has("<"):
-		return p.named(start, '>')
+		return p.namedGroup(start, '>')
 	case p.has("'"):
-		return p.named(start, '\'')
+		return p.namedGroup(start, '\'')
 	}
 	switch c := p.peek(); {
 	case c == 'R' || c == '&' || c == 'P' || '0' <= c && c <= '9',
@@ -78,21 +78,35 @@ func (p *pcreParser) capture(start int, name string) (*node, error) {
 	p.groups++
 	g := &node{kind: nodeGroup, group: p.groups}
 	if name != "" {
-		if p.names == nil {
-			p.names = map[string]int{}
+		if err := p.register(start, name); err != nil {
+			return nil, err
 		}
-		if p.names[name] != 0 && !p.opts.duplicates {
-			return nil, errorAt(start, "a second group of the name %q", name)
-		}
-		p.names[name] = p.groups
 	}
+	p.open = append(p.open, p.groups)
 	return p.body(start, func(n *node) *node {
+		p.open = p.open[:len(p.open)-1]
 		g.subs = []*node{n}
 		return g
 	})
 }
 
-func (p *pcreParser) named(start int, closing byte) (*node, error) {
+// register notes the name of the group just opened. Only in a branch reset can
+// there be a group of that number already.
+func (p *pcreParser) register(start int, name string) error {
+	if p.names == nil {
+		p.names, p.named = map[string]int{}, map[int]string{}
+	}
+	if n := p.names[name]; n != 0 && n != p.groups && !p.opts.duplicates {
+		return errorAt(start, "a second group of the name %q", name)
+	}
+	if other := p.named[p.groups]; other != "" && other != name {
+		return errorAt(start, "group %d has the name %q already", p.groups, other)
+	}
+	p.names[name], p.named[p.groups] = p.groups, name
+	return nil
+}
+
+func (p *pcreParser) namedGroup(start int, closing byte) (*node, error) {
 	name, err := p.name(start, closing)
 	if err != nil {
 		return nil, err
@@ -179,7 +193,8 @@ func (p *pcreParser) comment(start int) error {
 // options reads (?i), (?i-m:…) and their like, of which (? is read.
 func (p *pcreParser) options(start int) (*node, error) {
 	opts, on := p.opts, true
-	if p.has("^") {
+	reset := p.has("^")
+	if reset {
 		opts = pcreOptions{duplicates: opts.duplicates, ungreedy: opts.ungreedy}
 	}
 	for {
@@ -205,8 +220,8 @@ func (p *pcreParser) options(start int) (*node, error) {
 			opts.extended = on
 			opts.extMore = p.has("x") && on
 		case '-':
-			if !on {
-				return nil, errorAt(p.pos-1, "a second - among options")
+			if !on || reset {
+				return nil, errorAt(p.pos-1, "a - among options after another - or after ^")
 			}
 			on = false
 		case ')':

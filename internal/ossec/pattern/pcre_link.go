@@ -161,7 +161,7 @@ func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
 		case opJump, opLook:
 			f.work = append(f.work, in.x)
 		case opRound:
-			f.work = append(f.work, pc+1, in.y)
+			f.work = append(f.work, pc+1, pc+2)
 		case opEnd:
 			end = true
 		case opEndNL, opLineEnd:

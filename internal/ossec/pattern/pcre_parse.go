@@ -32,8 +32,10 @@ type pcreParser struct {
 	looseOK bool // bytes that are not UTF-8 do not matter: they match nothing
 	opts    pcreOptions
 	depth   int
-	groups  int // capturing groups opened so far
+	groups  int   // capturing groups opened so far
+	open    []int // those not closed yet
 	names   map[string]int
+	named   map[int]string
 	refs    []pcreRef
 }
 
@@ -106,7 +108,7 @@ func (p *pcreParser) startVerbs() error {
 			return nil
 		}
 		switch verb := p.text[p.pos+2 : p.pos+end]; verb {
-		case "UTF":
+		case "UTF", "UTF8":
 			p.utf = true
 		case "LF", "NO_AUTO_POSSESS", "NO_DOTSTAR_ANCHOR", "NO_JIT", "NO_START_OPT", "BSR_UNICODE":
 		case "UCP", "CR", "CRLF", "ANYCRLF", "ANY", "NUL", "BSR_ANYCRLF", "NOTEMPTY", "NOTEMPTY_ATSTART":
@@ -175,7 +177,7 @@ func (p *pcreParser) sequence() (*node, error) {
 			return nil, err
 		} else if quoted {
 			if n != nil {
-				b.add(n)
+				b.add(n, false)
 			} else if len(b.subs) == 0 {
 				continue // nothing that a quantifier could go back to
 			}
@@ -184,12 +186,13 @@ func (p *pcreParser) sequence() (*node, error) {
 			if err != nil {
 				return nil, err
 			}
-			if n == nil {
-				continue // a comment or an option setting
+			if n == nil { // a comment or an option setting
+				b.done = true
+				continue
 			}
-			b.add(n)
+			b.add(n, p.text[start] == '(' && n.kind != nodeFail)
 		}
-		if err := p.quantifiers(&b, start); err != nil {
+		if err := p.quantifier(&b); err != nil {
 			return nil, err
 		}
 	}
@@ -232,7 +235,7 @@ func (p *pcreParser) quoted() (bool, *node, error) {
 		if err != nil {
 			return true, nil, err
 		}
-		b.add(p.literal(r))
+		b.add(p.literal(r), false)
 	}
 	p.has(`\E`)
 	if len(b.subs) == 0 {
@@ -260,7 +263,7 @@ func (p *pcreParser) char() (rune, error) {
 func (p *pcreParser) literal(r rune) *node {
 	switch {
 	case r < 0:
-		return &node{kind: nodeFail}
+		return &node{kind: nodeSet, set: &charSet{}}
 	case !p.utf:
 		c := byte(r)
 		if p.opts.caseless {
@@ -351,52 +354,63 @@ func (p *pcreParser) anyChar(newline bool) *node {
 	return &node{kind: nodeSet, set: set}
 }
 
-// quantifiers reads what follows an item and applies it to the last item of b.
-func (p *pcreParser) quantifiers(b *catBuilder, start int) error {
-	for p.more() {
-		if p.opts.extended {
-			for p.more() && p.skipBlank() {
-			}
+// quantifier reads the quantifier after an item, if there is one, and applies
+// it to the last item of b.
+func (p *pcreParser) quantifier(b *catBuilder) error {
+	if err := p.skipNothings(); err != nil {
+		return err
+	}
+	at := p.pos
+	lo, hi := 0, -1
+	switch p.peek() {
+	case '*':
+		p.pos++
+	case '+':
+		p.pos++
+		lo = 1
+	case '?':
+		p.pos++
+		hi = 1
+	case '{':
+		var ok bool
+		var err error
+		if lo, hi, ok, err = p.braces(); err != nil || !ok {
+			return err
 		}
-		for p.has("(?#") {
+	default:
+		return nil
+	}
+	if err := p.skipNothings(); err != nil {
+		return err
+	}
+	mode := greedy
+	if p.opts.ungreedy {
+		mode = lazy
+	}
+	switch {
+	case p.has("?"):
+		mode = lazy - mode
+	case p.has("+"):
+		mode = possessive
+	}
+	if !b.repeat(lo, hi, mode) {
+		return errorAt(at, "a quantifier after something that cannot be repeated")
+	}
+	return nil
+}
+
+// skipNothings skips what may stand between an item and its quantifier.
+func (p *pcreParser) skipNothings() error {
+	for p.more() {
+		switch {
+		case p.has(`\E`), p.has(`\Q\E`):
+		case p.has("(?#"):
 			if err := p.comment(p.pos - 3); err != nil {
 				return err
 			}
-		}
-		at := p.pos
-		lo, hi := 0, -1
-		switch p.peek() {
-		case '*':
-			p.pos++
-		case '+':
-			p.pos++
-			lo = 1
-		case '?':
-			p.pos++
-			hi = 1
-		case '{':
-			var ok bool
-			var err error
-			if lo, hi, ok, err = p.braces(); err != nil {
-				return err
-			} else if !ok {
-				return nil
-			}
+		case p.opts.extended && p.skipBlank():
 		default:
 			return nil
-		}
-		mode := greedy
-		if p.opts.ungreedy {
-			mode = lazy
-		}
-		switch {
-		case p.has("?"):
-			mode = lazy - mode
-		case p.has("+"):
-			mode = possessive
-		}
-		if !b.repeat(lo, hi, mode) {
-			return errorAt(at, "a quantifier after something that cannot be repeated")
 		}
 	}
 	return nil
@@ -445,10 +459,19 @@ type catBuilder struct {
 	subs []*node
 	// last is the start of the last item in the text of the last node, which a
 	// quantifier would take out of it.
-	last int
+	last  int
+	done  bool // the last item has its quantifier
+	whole bool // the last item is a group
 }
 
-func (b *catBuilder) add(n *node) {
+// add appends an item. whole says that a quantifier is about all of it even if it
+// is a literal.
+func (b *catBuilder) add(n *node, whole bool) {
+	last := 0
+	b.done, b.whole = false, whole
+	if n.kind == nodeLit && !whole {
+		last = b.lastChar(n)
+	}
 	if n.kind == nodeLit && len(b.subs) > 0 {
 		if p := b.subs[len(b.subs)-1]; p.kind == nodeLit {
 			// Bytes without case join either kind; letters only their own.
@@ -461,14 +484,14 @@ func (b *catBuilder) add(n *node) {
 				ok = !hasLetter(n.text)
 			}
 			if ok {
-				b.last = len(p.text) + b.lastChar(n)
+				b.last = len(p.text) + last
 				p.text += n.text
 				p.fold = fold
 				return
 			}
 		}
 	}
-	b.last = b.lastChar(n)
+	b.last = last
 	b.subs = append(b.subs, n)
 }
 
@@ -492,13 +515,16 @@ func hasLetter(s string) bool {
 
 // repeat puts a quantifier on the last item.
 func (b *catBuilder) repeat(lo, hi int, mode repeatMode) bool {
-	if len(b.subs) == 0 {
+	if len(b.subs) == 0 || b.done {
 		return false
 	}
+	b.done = true
 	n := b.subs[len(b.subs)-1]
 	switch n.kind {
-	case nodeBegin, nodeEnd, nodeEndNL, nodeLineBegin, nodeLineEnd, nodeWordEdge, nodeNotWordEdge:
-		return false
+	case nodeFail, nodeBegin, nodeEnd, nodeEndNL, nodeLineBegin, nodeLineEnd, nodeWordEdge, nodeNotWordEdge:
+		if !b.whole {
+			return false
+		}
 	case nodeLit:
 		if b.last > 0 {
 			tail := &node{kind: nodeLit, text: n.text[b.last:], fold: n.fold}

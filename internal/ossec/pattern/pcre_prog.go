@@ -40,8 +40,7 @@ const (
 	opAlt                // try the entries of alt in order
 	opJump               // go to x
 	opSave               // register x = position
-	opMark               // register x = position, at the start of a round
-	opRound              // end of a round begun at register x: again at y if it took anything, else on
+	opRound              // end of a round begun at register x: if it took nothing, leave the next instruction out
 	opLook               // sub-expression at pc+1, ended by opSubEnd; then go to x
 	opAtomic             // the same, and stay at its end
 	opSubEnd             //
@@ -90,8 +89,7 @@ const maxCode = 1 << 15
 type compiler struct {
 	p        *prog
 	utf      bool
-	captures bool // groups are handed out
-	keep     bool // groups are needed for back-references
+	keep     bool // groups are handed out or referred to
 	marks    int
 	tooLarge bool
 }
@@ -102,7 +100,7 @@ func compileTree(t *pcreTree, captures bool) (*prog, error) {
 	if captures {
 		p.groups = t.groups
 	}
-	c := &compiler{p: p, utf: t.utf, captures: captures, keep: captures || t.refs}
+	c := &compiler{p: p, utf: t.utf, keep: captures || t.refs}
 	if c.keep {
 		p.slots = 2 * t.groups
 	}
@@ -169,6 +167,12 @@ func (c *compiler) node(n *node) {
 	default:
 		c.emit(inst{op: opBegin + opcode(n.kind-nodeBegin)})
 	}
+}
+
+// mark returns a new register.
+func (c *compiler) mark() int32 {
+	c.marks++
+	return int32(c.p.slots + c.marks - 1)
 }
 
 func (c *compiler) literal(n *node) {
@@ -268,14 +272,19 @@ func (c *compiler) repeat(n *node) {
 		c.emit(inst{op: opRun, set: set, x: int32(n.min), y: limit, mode: n.mode, boundary: c.utf && (set[2]|set[3]) != 0})
 		return
 	}
+	if n.max < 0 {
+		for range n.min - 1 {
+			if c.node(sub); c.tooLarge {
+				return
+			}
+		}
+		c.loop(sub, n.min == 0, n.mode)
+		return
+	}
 	for range n.min {
 		if c.node(sub); c.tooLarge {
 			return
 		}
-	}
-	if n.max < 0 {
-		c.loop(sub, n.mode)
-		return
 	}
 	// The rest is optional, each within the one before.
 	var splits []int
@@ -325,20 +334,27 @@ func (c *compiler) prefer(split int, mode repeatMode) {
 	}
 }
 
-// loop emits any number of rounds of n.
-func (c *compiler) loop(n *node, mode repeatMode) {
-	split := c.emit(inst{op: opSplit})
-	c.p.code[split].x = c.here()
-	if n.nullable() {
-		mark := int32(c.p.slots + c.marks)
-		c.marks++
-		c.emit(inst{op: opMark, x: mark})
-		c.node(n)
-		c.emit(inst{op: opRound, x: mark, y: int32(split)})
-	} else {
-		c.node(n)
-		c.emit(inst{op: opJump, x: int32(split)})
+// loop emits any number of rounds of n. A round that took nothing is the last.
+func (c *compiler) loop(n *node, none bool, mode repeatMode) {
+	skip := -1
+	if none {
+		skip = c.emit(inst{op: opSplit, x: c.here() + 1})
 	}
-	c.p.code[split].y = c.here()
-	c.prefer(split, mode)
+	start, nullable := c.here(), n.nullable()
+	mark := int32(0)
+	if nullable {
+		mark = c.mark()
+		c.emit(inst{op: opSave, x: mark})
+	}
+	c.node(n)
+	if nullable {
+		c.emit(inst{op: opRound, x: mark})
+	}
+	again := c.emit(inst{op: opSplit, x: start})
+	for _, split := range []int{again, skip} {
+		if split >= 0 {
+			c.p.code[split].y = c.here()
+			c.prefer(split, mode)
+		}
+	}
 }

@@ -238,7 +238,7 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 		case opJump:
 			pc = in.x
 			continue
-		case opSave, opMark:
+		case opSave:
 			if len(t.stack) > base {
 				t.stack = append(t.stack, frame{kind: frameReset, pc: in.x, pos: t.regs[in.x]})
 			}
@@ -246,8 +246,8 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 			pc++
 			continue
 		case opRound:
-			if pc++; t.regs[in.x] != int32(pos) {
-				pc = in.y
+			if pc++; t.regs[in.x] == int32(pos) {
+				pc++
 			}
 			continue
 		case opLook, opAtomic:

@@ -1,0 +1,340 @@
+package pattern
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"go.elara.ws/pcre/lib"
+
+	"riposte/internal/ossec"
+)
+
+var (
+	pairs = flag.Int("pattern.pairs", 50_000, "random pattern and subject pairs for each differential test")
+	seed  = flag.Uint64("pattern.seed", 1, "seed of the differential tests")
+)
+
+// ourOffsets is what our matcher finds, in the form of realPCRE2.find, without
+// the start of the match, which it does not know.
+func ourOffsets(m *pcre, s string) (offsets []int, ok, gaveUp bool) {
+	if m.utf && !utf8.ValidString(s) {
+		return nil, false, false
+	}
+	t := threads.Get().(*thread)
+	defer t.release()
+	t.regs = make([]int32, m.prog.slots)
+	end, ok := m.prog.search(t, s)
+	if !ok {
+		return nil, false, t.budget < 0
+	}
+	offsets = []int{end}
+	regs := t.regs[:2*m.prog.groups]
+	for len(regs) > 0 && regs[len(regs)-1] < 0 {
+		regs = regs[:len(regs)-2]
+	}
+	for i := 0; i < len(regs); i += 2 {
+		if regs[i+1] < 0 {
+			offsets = append(offsets, -1, -1)
+		} else {
+			offsets = append(offsets, int(regs[i]), int(regs[i+1]))
+		}
+	}
+	return offsets, true, false
+}
+
+// compareFind checks one subject and reports whether it matched.
+func compareFind(t *testing.T, name string, m *pcre, real *realPCRE2, s string) bool {
+	t.Helper()
+	want, failed := real.find(s)
+	if failed {
+		return false // PCRE2 ran into its limits, or the subject is not UTF-8
+	}
+	got, ok, gaveUp := ourOffsets(m, s)
+	if gaveUp {
+		if m.prog.memoable {
+			t.Errorf("%s on %q: gave up, and need not have", name, s)
+		}
+		return false
+	}
+	if ok != (want != nil) {
+		t.Errorf("%s on %q: match %v, PCRE2 says %v", name, s, ok, want != nil)
+		return ok
+	}
+	if ok && fmt.Sprint(got) != fmt.Sprint(want[1:]) {
+		t.Errorf("%s on %q: end and groups %v, PCRE2 says %v", name, s, got, want[1:])
+	}
+	return ok
+}
+
+// TestStockPCRE2: on the real systems' expressions our matcher finds what PCRE2
+// finds, on their own log lines and on texts made to match.
+func TestStockPCRE2(t *testing.T) {
+	lines := stockLines(t)
+	rnd := rand.New(rand.NewPCG(*seed, 0))
+	checked, matches := 0, 0
+	for _, p := range stockPatterns(t) {
+		if p.syntax != PCRE2 {
+			continue
+		}
+		options := uint32(0)
+		if p.dialect == ossec.OSSEC {
+			options = lib.DPCRE2_CASELESS
+		}
+		compiled, err := newPCRE(p.dialect, p.text, true, false)
+		if err != nil {
+			t.Errorf("%q: %v", p.text, err)
+			continue
+		}
+		real, err := newRealPCRE2(t, p.text, options)
+		if err != nil {
+			t.Errorf("%q: %v", p.text, err)
+			continue
+		}
+		tree, err := parsePCRE2(p.text, p.dialect == ossec.OSSEC, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("%v %q", p.dialect, p.text)
+		check := func(s string) {
+			checked++
+			if compareFind(t, name, compiled, real, s) {
+				matches++
+			}
+		}
+		for range 4 {
+			check(lines[rnd.IntN(len(lines))])
+		}
+		for i := range 8 {
+			s := sample(tree.root, rnd, nil)
+			if i%4 != 0 {
+				s = disturb(s, rnd)
+			}
+			check(s)
+		}
+		check("")
+		real.close()
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d comparisons, %d matches", checked, matches)
+}
+
+// sample makes a text that n may well match.
+func sample(n *node, r *rand.Rand, out []byte) string {
+	var gen func(n *node)
+	gen = func(n *node) {
+		if len(out) > 2000 {
+			return
+		}
+		switch n.kind {
+		case nodeLit:
+			for _, c := range []byte(n.text) {
+				if n.fold && isLetter(c) && r.IntN(2) == 0 {
+					c -= 'a' - 'A'
+				}
+				out = append(out, c)
+			}
+		case nodeSet:
+			if len(n.set.wide) > 0 && (n.set.bytes.size() == 0 || r.IntN(8) == 0) {
+				w := n.set.wide[r.IntN(len(n.set.wide))]
+				out = utf8.AppendRune(out, w.lo+rune(r.IntN(int(w.hi-w.lo)+1)))
+				return
+			}
+			var members []byte
+			n.set.bytes.each(func(c byte) {
+				if ' ' <= c && c < 0x7f || r.IntN(20) == 0 {
+					members = append(members, c)
+				}
+			})
+			if len(members) > 0 {
+				out = append(out, members[r.IntN(len(members))])
+			}
+		case nodeCat:
+			for _, s := range n.subs {
+				gen(s)
+			}
+		case nodeAlt:
+			gen(n.subs[r.IntN(len(n.subs))])
+		case nodeGroup, nodeAtomic:
+			gen(n.subs[0])
+		case nodeRepeat:
+			limit := n.max
+			if limit < 0 || limit > n.min+6 {
+				limit = n.min + 6
+			}
+			for range n.min + r.IntN(limit-n.min+1) {
+				gen(n.subs[0])
+			}
+		}
+	}
+	gen(n)
+	return string(out)
+}
+
+// disturb changes a text a little: something around it, a byte changed, a part
+// twice or away.
+func disturb(s string, r *rand.Rand) string {
+	b := []byte(s)
+	const noise = " \n\tab0/:.-\"'=_XZ\x0b\x85\xa0\xe9,()"
+	for range 1 + r.IntN(2) {
+		switch at := r.IntN(len(b) + 1); r.IntN(6) {
+		case 0:
+			b = append([]byte("x "), b...)
+		case 1:
+			b = append(b, noise[r.IntN(len(noise))])
+		case 2, 3:
+			if at < len(b) {
+				b[at] = noise[r.IntN(len(noise))]
+			}
+		case 4:
+			b = append(b[:at:at], b[min(len(b), at+r.IntN(4)):]...)
+		case 5:
+			b = append(append(b[:at:at], b[:at]...), b[at:]...)
+			if len(b) > 4000 {
+				b = b[:4000]
+			}
+		}
+	}
+	return string(b)
+}
+
+// randomPCRE2 writes expressions, most of which compile.
+type randomPCRE2 struct {
+	r      *rand.Rand
+	out    strings.Builder
+	groups int
+	utf    bool
+}
+
+func (g *randomPCRE2) pick(s ...string) { g.out.WriteString(s[g.r.IntN(len(s))]) }
+
+func (g *randomPCRE2) alternatives(depth int) {
+	for i := range 1 + g.r.IntN(3) {
+		if i > 0 {
+			g.pick("|")
+		}
+		for range g.r.IntN(5) {
+			g.item(depth)
+		}
+	}
+}
+
+func (g *randomPCRE2) item(depth int) {
+	quantify := true
+	switch k := g.r.IntN(40); {
+	case k < 12:
+		g.pick("a", "b", "A", "c", "0", " ", "ab", "foo", "a", "b")
+	case k < 15:
+		g.pick(".", ".", `\w`, `\d`, `\s`, `\S`, `\W`, `\D`, `\h`, `\v`, `\N`, `\H`, `\V`)
+	case k < 20:
+		g.pick("[ab]", "[^a]", "[a-c0]", "[^ab\n]", `[\w-]`, `[^\s,]`, "[[:alpha:]]", "[[:^digit:]b]", `[]a]`, `[^]a]`, `[a\]]`, `[\d.]`, `[\x61-\x63]`, "[A-Z]", "[a-]", `[\b]`)
+	case k < 22:
+		g.pick("^", "$", `\b`, `\B`, `\A`, `\Z`, `\z`, `\G`)
+		quantify = g.r.IntN(30) == 0
+	case k < 23:
+		g.pick(`\x61`, `\t`, `\n`, `\.`, `\-`, `\Qa+b\E`, `\Q\E`, `\E`, `\x{62}`, `\141`, `\o{142}`, `\cA`, `\R`, `\R`, "\\\xe9", "\xe9", "\xc3\xa9")
+	case k < 24:
+		g.pick("(?i)", "(?s)", "(?m)", "(?U)", "(?-i)", "(?x) ", "(?ms-i)", "(?#c)", "(?^)", "(?J)")
+		quantify = false
+	case k < 25 && g.groups > 0 && depth == 3: // inside a group it may mean that group
+		g.pick(`\1`, `\2`, `\g{1}`, `\g{-1}`, `\k<n>`)
+	case k < 26:
+		g.pick("{", "}", "{1", "]", "{,2}", "{a}", `\q`, `[z-a]`, `[\w-a]`, `\`, "**", "+", `[[:foo:]]`, "(?<=a+)", ")")
+		quantify = false
+	default:
+		if depth == 0 {
+			g.pick("a")
+			break
+		}
+		switch g.r.IntN(14) {
+		case 0, 1, 2, 3, 4:
+			g.groups++
+			g.pick("(")
+		case 5:
+			g.groups++
+			g.pick("(?<n>", "(?P<m>", "(?'o'")
+		case 6, 7, 8, 9:
+			g.pick("(?:", "(?:", "(?i:", "(?s-i:", "(?|")
+		case 10:
+			g.pick("(?>")
+		case 11:
+			g.pick("(?=", "(?!")
+		case 12:
+			g.pick("(?<=a", "(?<!", "(?<=ab|", "(?<!b|a")
+			g.pick(")")
+			return
+		case 13:
+			g.pick("(?:")
+		}
+		g.alternatives(depth - 1)
+		g.pick(")")
+	}
+	if quantify && g.r.IntN(3) == 0 {
+		// Not {0}: PCRE2 10.40 goes wrong on {0}+ and on a \G that is repeated so.
+		g.pick("*", "+", "?", "{2}", "{1,2}", "{0,2}", "{2,}", "{1}")
+		g.pick("", "", "", "?", "+")
+	}
+}
+
+// randomSubject makes a text of the characters that the random expressions are
+// about.
+func randomSubject(r *rand.Rand) string {
+	const alphabet = "aaabbbcABC0 1\n\tf\x85\xa0\xe9,-."
+	var b []byte
+	for range r.IntN(14) {
+		if r.IntN(12) == 0 {
+			b = append(b, "foo"...)
+		} else {
+			b = append(b, alphabet[r.IntN(len(alphabet))])
+		}
+	}
+	return string(b)
+}
+
+// TestRandomPCRE2 compares our matcher with PCRE2 on random expressions and
+// subjects; -pattern.pairs sets how many.
+func TestRandomPCRE2(t *testing.T) {
+	const subjects = 8
+	r := rand.New(rand.NewPCG(*seed, 2))
+	compiled, refused, checked, matches := 0, 0, 0, 0
+	for checked < *pairs && !t.Failed() {
+		g := &randomPCRE2{r: r}
+		g.alternatives(3)
+		text := g.out.String()
+		caseless := r.IntN(3) == 0
+		// Without the optimizations that change verdicts: among others, PCRE2
+		// believes every \h and \v to be a \s, and no \R to be a dot.
+		options, dialect := uint32(lib.DPCRE2_NO_AUTO_POSSESS|lib.DPCRE2_NO_START_OPTIMIZE), ossec.Wazuh
+		if caseless {
+			options, dialect = options|lib.DPCRE2_CASELESS, ossec.OSSEC
+		}
+		real, realErr := newRealPCRE2(t, text, options)
+		m, err := newPCRE(dialect, text, true, false)
+		if (err == nil) != (realErr == nil) {
+			if realErr == nil && strings.Contains(err.Error(), "not supported") {
+				refused++
+				real.close()
+				continue
+			}
+			t.Errorf("%q: our error: %v; PCRE2's: %v", text, err, realErr)
+		}
+		if err != nil || realErr != nil {
+			continue
+		}
+		compiled++
+		for range subjects {
+			s := randomSubject(r)
+			checked++
+			if compareFind(t, fmt.Sprintf("%v %q", dialect, text), m, real, s) {
+				matches++
+			}
+		}
+		real.close()
+	}
+	t.Logf("seed %d: %d expressions, %d comparisons, %d matches; %d refused", *seed, compiled, checked, matches, refused)
+}
