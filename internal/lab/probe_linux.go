@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -91,21 +92,23 @@ func (h *Host) ReachFrom(network string, from netip.Addr, to netip.AddrPort) err
 	return Ask(c)
 }
 
-// Ask sends an Echo at the other end of c a word and waits for the answer.
+// Ask sends an Echo at the other end of c a word of its own and waits until it
+// comes back. Answers to earlier questions, late after a stall, do not count.
 func Ask(c net.Conn) error {
-	const word = "are you there?"
+	word := fmt.Appendf(nil, "are you there at %d?", time.Now().UnixNano())
 	if err := c.SetDeadline(time.Now().Add(Patience)); err != nil {
 		return err
 	}
-	if _, err := io.WriteString(c, word); err != nil {
+	if _, err := c.Write(word); err != nil {
 		return err
 	}
-	buf := make([]byte, len(word))
-	if _, err := io.ReadFull(c, buf); err != nil {
-		return err
-	}
-	if string(buf) != word {
-		return fmt.Errorf("echo answered %q", buf)
+	var heard []byte
+	for buf := make([]byte, 1024); !bytes.HasSuffix(heard, word); {
+		n, err := c.Read(buf)
+		if err != nil {
+			return err
+		}
+		heard = append(heard, buf[:n]...)
 	}
 	return nil
 }
