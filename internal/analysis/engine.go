@@ -69,9 +69,12 @@ func New(set *ruleset.Set, o Options) *Engine {
 	if o.FTSLength == 0 {
 		o.FTSLength = 14
 	}
-	p := newPlan(set)
+	return newEngine(newPlan(set), &o)
+}
+
+func newEngine(p *plan, o *Options) *Engine {
 	e := &Engine{
-		plan: p, opt: &o, worker: newWorker(p, &o), history: newHistory(p, o.Memory), memory: newMemory(p.wazuh, &o),
+		plan: p, opt: o, worker: newWorker(p, o), history: newHistory(p, o.Memory), memory: newMemory(p.wazuh, o),
 		gather: newAccumulator(), state: make([]ruleState, len(p.rules)), wanted: make([]bool, len(p.rules)),
 	}
 	for i, x := range p.rules {
@@ -79,6 +82,9 @@ func New(set *ruleset.Set, o Options) *Engine {
 	}
 	return e
 }
+
+// Fresh returns an engine for the same ruleset that has seen no event yet.
+func (e *Engine) Fresh() *Engine { return newEngine(e.plan, e.opt) }
 
 // Set is the ruleset of the engine.
 func (e *Engine) Set() *ruleset.Set { return e.plan.set }
@@ -275,9 +281,11 @@ func (e *Engine) retain(r *record, x *rule, c *cloner) {
 		e.history.view(p, r, e.now)
 		c.take(r)
 		p.own(c)
+		p.kept = true
 	} else {
 		p.time = e.now
 	}
+	p.rule = x.ID
 	e.history.add(p, x, e.now)
 }
 

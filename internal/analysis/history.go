@@ -25,6 +25,8 @@ type history struct {
 // past is an event that is remembered.
 type past struct {
 	time     int64
+	rule     int  // id of its final rule
+	kept     bool // its strings are kept: some list wants it
 	matched  int
 	agent    string
 	category ruleset.Category
@@ -173,10 +175,13 @@ func (k *keyed) holds(a, b *past) bool {
 // add remembers an event under its final rule.
 func (h *history) add(e *past, x *rule, now int64) {
 	h.events.push(e)
-	if h.any >= 0 {
+	if h.any >= 0 && e.kept {
 		h.feed(h.any, e)
 	}
 	for _, w := range x.Feeds {
+		if !e.kept {
+			break // from before a reload, when nobody wanted it
+		}
 		h.feed(w, e)
 		if h.capRules > 0 && h.plan.set.Watches[w].Kind == ruleset.BySID && h.lists[w].entries.len() > h.capRules {
 			h.lists[w].drop()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
@@ -76,15 +77,6 @@ func TestPredecodeVectors(t *testing.T) {
 		}
 	}
 	t.Logf("%d vectors, both dialects", len(vs))
-}
-
-type engineStep struct {
-	Decoder, Rule, Level *string
-	Data                 map[string]any
-	Firedtimes           *int
-	Alert                *bool
-	FullLog              *string `json:"full_log"`
-	RuleObj              map[string]any
 }
 
 type engineVector struct {
@@ -211,7 +203,7 @@ func checkStep(t *testing.T, d ossec.Dialect, v *engineVector, k int, got *Verdi
 				h, ok = have["data"]
 				alias = "data"
 			}
-			if !ok || h != x {
+			if !ok || h != x && !sameJSON(h, x) {
 				bad("data "+k, h, x)
 			}
 			delete(have, alias)
@@ -223,6 +215,12 @@ func checkStep(t *testing.T, d ossec.Dialect, v *engineVector, k int, got *Verdi
 		bad("data", got.Record.Fields, nil)
 	}
 	return ok
+}
+
+// sameJSON compares arrays, which the real system prints before it shows them.
+func sameJSON(a, b string) bool {
+	var x, y []any
+	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
 }
 
 func flatten(prefix string, m map[string]any, out map[string]string) {

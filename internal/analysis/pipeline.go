@@ -1,0 +1,199 @@
+package analysis
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"riposte"
+)
+
+// chunk is how many events travel together between the stages.
+const chunk = 256
+
+// Emit is told what came of events, in their order: the alerts, and the batch
+// when all its events are judged. It is called by one goroutine. An error ends
+// the pipeline.
+type Emit func(alerts []*riposte.Alert, done *riposte.Batch) error
+
+// Pipeline judges batches with several workers. What it emits does not depend
+// on their number.
+type Pipeline struct {
+	workers int
+	emit    Emit
+	next    atomic.Pointer[Engine] // what new batches are judged by
+	current *Engine                // what the last batch was judged by
+}
+
+// NewPipeline returns a pipeline that starts with the given engine.
+func NewPipeline(e *Engine, workers int, emit Emit) *Pipeline {
+	p := &Pipeline{workers: max(1, workers), emit: emit, current: e}
+	p.next.Store(e)
+	return p
+}
+
+// Swap makes the pipeline judge by another engine from the next batch on. The
+// engine takes over what the one before remembers. Swap may be called at any
+// time.
+func (p *Pipeline) Swap(e *Engine) { p.next.Store(e) }
+
+// Run judges what comes in until in is closed, and then returns nil, or until
+// ctx ends or emit fails.
+func (p *Pipeline) Run(ctx context.Context, in <-chan riposte.Batch) error {
+	if p.workers == 1 {
+		return p.single(ctx, in)
+	}
+	return p.parallel(ctx, in)
+}
+
+// single does both stages in the calling goroutine.
+func (p *Pipeline) single(ctx context.Context, in <-chan riposte.Batch) error {
+	var alerts []*riposte.Alert
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case b, ok := <-in:
+			if !ok {
+				return nil
+			}
+			p.use(p.next.Load())
+			alerts = alerts[:0]
+			for i := range b.Events {
+				if a := p.current.Analyse(&b.Events[i]); a != nil {
+					alerts = append(alerts, a)
+				}
+			}
+			if err := p.emit(alerts, &b); err != nil {
+				return err
+			}
+			clear(alerts)
+		}
+	}
+}
+
+// use switches to an engine.
+func (p *Pipeline) use(e *Engine) {
+	if e != p.current {
+		e.Adopt(p.current)
+		p.current = e
+	}
+}
+
+// job is a chunk of events on its way.
+type job struct {
+	engine  *Engine
+	events  []riposte.Event
+	batch   *riposte.Batch // when the chunk is its last
+	records []record
+	ready   chan struct{}
+}
+
+var errStopped = errors.New("stopped")
+
+// parallel reads batches in one goroutine, does stage one in several and stage
+// two in the calling one.
+func (p *Pipeline) parallel(ctx context.Context, in <-chan riposte.Batch) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	inFlight := 2 * p.workers
+	work := make(chan *job, inFlight)
+	order := make(chan *job, inFlight)
+	free := make(chan *job, inFlight)
+	for range inFlight {
+		free <- &job{ready: make(chan struct{}, 1)}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(work)
+		defer close(order)
+		p.dispatch(ctx, in, free, work, order)
+	})
+	for range p.workers {
+		wg.Go(func() { stageOne(work) })
+	}
+	err := p.collect(order, free)
+	cancel(errStopped)
+	for range order { // let the dispatcher go
+	}
+	wg.Wait()
+	if err == nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStopped) {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// dispatch cuts batches into jobs.
+func (p *Pipeline) dispatch(ctx context.Context, in <-chan riposte.Batch, free <-chan *job, work, order chan<- *job) {
+	for {
+		var b riposte.Batch
+		var ok bool
+		select {
+		case <-ctx.Done():
+			return
+		case b, ok = <-in:
+			if !ok {
+				return
+			}
+		}
+		engine := p.next.Load()
+		for events := b.Events; ; {
+			n := min(chunk, len(events))
+			var j *job
+			select {
+			case <-ctx.Done():
+				return
+			case j = <-free:
+			}
+			j.engine, j.events, j.batch = engine, events[:n], nil
+			if events = events[n:]; len(events) == 0 {
+				j.batch = &b
+			}
+			work <- j // both have room for every job there is
+			order <- j
+			if len(events) == 0 {
+				break
+			}
+		}
+	}
+}
+
+// stageOne prepares jobs.
+func stageOne(work <-chan *job) {
+	var w *Worker
+	var engine *Engine
+	for j := range work {
+		if j.engine != engine {
+			engine, w = j.engine, j.engine.Worker()
+		}
+		if len(j.records) < len(j.events) {
+			j.records = make([]record, len(j.events))
+		}
+		for i := range j.events {
+			w.prepare(&j.records[i], &j.events[i])
+		}
+		j.ready <- struct{}{}
+	}
+}
+
+// collect judges jobs in their order.
+func (p *Pipeline) collect(order <-chan *job, free chan<- *job) error {
+	var alerts []*riposte.Alert
+	for j := range order {
+		<-j.ready
+		p.use(j.engine)
+		alerts = alerts[:0]
+		for i := range j.events {
+			if a := p.current.judge(&j.records[i]); a != nil {
+				alerts = append(alerts, a)
+			}
+		}
+		if err := p.emit(alerts, j.batch); err != nil {
+			return err
+		}
+		clear(alerts)
+		j.engine, j.events, j.batch = nil, nil, nil
+		free <- j
+	}
+	return nil
+}
