@@ -134,4 +134,3 @@ func (r *Request) number(first uint32) {
 }
 
 func align(n int) int { return (n + 3) &^ 3 }
-

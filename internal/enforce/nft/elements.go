@@ -8,10 +8,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"riposte/internal/enforce"
 	"riposte/internal/enforce/nfnetlink"
 )
 
-// element is one member of a set.
+// element is one member of a set, as the kernel tells it.
 type element struct {
 	prefix netip.Prefix
 	until  time.Time // zero: without end
@@ -27,7 +28,7 @@ const chunk = 1000
 // added (or left), deleted, and added, all at one instant. Trying a plain
 // addition first would be no faster: a refused transaction costs the kernel
 // 16 ms.
-func encodePut(r *nfnetlink.Request, generation uint32, s set, elements []element, now time.Time) {
+func encodePut(r *nfnetlink.Request, generation uint32, s set, elements []*enforce.Member, now time.Time) {
 	r.Reset()
 	r.Begin(unix.NFNL_SUBSYS_NFTABLES, generation)
 	message(r, unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, s, elements, now)
@@ -38,7 +39,7 @@ func encodePut(r *nfnetlink.Request, generation uint32, s set, elements []elemen
 
 // encodeRemove builds the transaction that deletes the elements, whether they
 // are there or not.
-func encodeRemove(r *nfnetlink.Request, s set, elements []element) {
+func encodeRemove(r *nfnetlink.Request, s set, elements []*enforce.Member) {
 	r.Reset()
 	r.Begin(unix.NFNL_SUBSYS_NFTABLES, 0)
 	message(r, unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, s, elements, time.Time{})
@@ -48,7 +49,7 @@ func encodeRemove(r *nfnetlink.Request, s set, elements []element) {
 
 // message adds one message with the elements, with their timeouts when now is
 // given.
-func message(r *nfnetlink.Request, command uint8, flags uint16, s set, elements []element, now time.Time) {
+func message(r *nfnetlink.Request, command uint8, flags uint16, s set, elements []*enforce.Member, now time.Time) {
 	r.Message(unix.NFNL_SUBSYS_NFTABLES, command, flags, unix.NFPROTO_INET, 0)
 	r.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
 	r.String(unix.NFTA_SET_ELEM_LIST_SET, s.String())
@@ -57,15 +58,15 @@ func message(r *nfnetlink.Request, command uint8, flags uint16, s set, elements 
 		item := r.Nest(unix.NFTA_LIST_ELEM)
 		key := r.Nest(unix.NFTA_SET_ELEM_KEY)
 		if s.v6 {
-			a := e.prefix.Addr().As16()
+			a := e.Prefix.Addr().As16()
 			r.Bytes(unix.NFTA_DATA_VALUE, a[:])
 		} else {
-			a := e.prefix.Addr().As4()
+			a := e.Prefix.Addr().As4()
 			r.Bytes(unix.NFTA_DATA_VALUE, a[:])
 		}
 		r.End(key)
-		if !now.IsZero() && !e.until.IsZero() {
-			r.Uint64(unix.NFTA_SET_ELEM_TIMEOUT, timeout(e.until.Sub(now)))
+		if !now.IsZero() && !e.Until.IsZero() {
+			r.Uint64(unix.NFTA_SET_ELEM_TIMEOUT, timeout(e.Until.Sub(now)))
 		}
 		r.End(item)
 	}

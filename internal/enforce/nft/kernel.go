@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"riposte/internal/enforce"
 	"riposte/internal/enforce/nfnetlink"
 )
 
@@ -85,7 +86,7 @@ func (k *kernel) committed(s set, elements int) {
 const attempts = 8
 
 // put blocks at most chunk elements, in one transaction.
-func (k *kernel) put(s set, elements []element) (err error) {
+func (k *kernel) put(s set, elements []*enforce.Member) (err error) {
 	for range attempts {
 		if k.generation == 0 || !slices.Contains(k.sets, s) {
 			if err := k.look(s); err != nil {
@@ -114,7 +115,7 @@ func (k *kernel) put(s set, elements []element) (err error) {
 
 // remove lets at most chunk elements through, in one transaction. It needs no
 // more of the table than the set: where that is gone nothing is blocked.
-func (k *kernel) remove(s set, elements []element) (err error) {
+func (k *kernel) remove(s set, elements []*enforce.Member) (err error) {
 	for range attempts {
 		encodeRemove(&k.request, s, elements)
 		err = k.conn.Do(&k.request, nil)
@@ -158,7 +159,7 @@ const lookups = 500
 
 // find asks for elements by their keys, and passes on those that are there. The
 // error is errors.ErrUnsupported on kernels that cannot be asked so.
-func (k *kernel) find(s set, elements []element, each func(element)) error {
+func (k *kernel) find(s set, elements []*enforce.Member, each func(element)) error {
 	for len(elements) > 0 {
 		n := min(len(elements), lookups)
 		k.request.Reset()

@@ -54,41 +54,25 @@ func (m *Mechanism) Kind() riposte.Kind { return riposte.Address }
 // Durable returns false: the kernel forgets at a restart of the machine.
 func (m *Mechanism) Durable() bool { return false }
 
-// batch is the effects that go into one set, each target once.
+// batch is the members of one set.
 type batch struct {
-	set      set
-	elements []element
-	effects  [][]int // for each element, the indices of its effects
-	place    map[netip.Prefix]int
+	set     set
+	members []*enforce.Member
 }
 
-// sort groups effects by their set, in the order in which the sets first occur.
-// Of two effects on one target the later one's end holds.
-func sort(effects []enforce.Effect, results []enforce.Result) []*batch {
+// group sorts members by their set, in the order in which the sets first occur.
+func group(members []*enforce.Member) []*batch {
 	var batches []*batch
 	bySet := make(map[set]*batch, 2)
-	for i, e := range effects {
-		p, ok := e.Target.Prefix()
-		if !ok {
-			results[i].Err = fmt.Errorf("nftables: %s is not an address", e.Target)
-			continue
-		}
-		s := setOf(p)
+	for _, m := range members {
+		s := setOf(m.Prefix)
 		b := bySet[s]
 		if b == nil {
-			b = &batch{set: s, place: make(map[netip.Prefix]int)}
+			b = &batch{set: s}
 			bySet[s] = b
 			batches = append(batches, b)
 		}
-		at, known := b.place[p]
-		if !known {
-			at = len(b.elements)
-			b.place[p] = at
-			b.elements = append(b.elements, element{prefix: p})
-			b.effects = append(b.effects, nil)
-		}
-		b.elements[at].until = e.Until
-		b.effects[at] = append(b.effects[at], i)
+		b.members = append(b.members, m)
 	}
 	return batches
 }
@@ -98,13 +82,11 @@ func sort(effects []enforce.Effect, results []enforce.Result) []*batch {
 func (m *Mechanism) Apply(ctx context.Context, effects []enforce.Effect) []enforce.Result {
 	results := make([]enforce.Result, len(effects))
 	var blocked []netip.Prefix
-	for _, b := range sort(effects, results) {
-		done := b.chunks(ctx, results, func(elements []element) error {
-			return m.kernel.put(b.set, elements)
-		})
-		b.verify(m.kernel, results, done)
-		for _, e := range done {
-			blocked = append(blocked, e.prefix)
+	for _, b := range group(enforce.Members(effects, results)) {
+		done := b.chunks(ctx, results, m.kernel.put)
+		verify(m.kernel, b.set, done, results)
+		for _, member := range done {
+			blocked = append(blocked, member.Prefix)
 		}
 	}
 	m.cut(ctx, blocked, results)
@@ -114,88 +96,81 @@ func (m *Mechanism) Apply(ctx context.Context, effects []enforce.Effect) []enfor
 // Undo lets the targets through again.
 func (m *Mechanism) Undo(ctx context.Context, effects []enforce.Effect) []enforce.Result {
 	results := make([]enforce.Result, len(effects))
-	for _, b := range sort(effects, results) {
-		b.chunks(ctx, results, func(elements []element) error {
-			return m.kernel.remove(b.set, elements)
-		})
+	for _, b := range group(enforce.Members(effects, results)) {
+		b.chunks(ctx, results, m.kernel.remove)
 	}
 	return results
 }
 
 // chunks does the batch in chunks, until ctx ends or one fails, and returns the
-// elements that were done; the others' results tell why not.
-func (b *batch) chunks(ctx context.Context, results []enforce.Result, do func([]element) error) (done []element) {
-	var err error
-	at := 0
-	for at < len(b.elements) {
-		if err = ctx.Err(); err != nil {
-			break
+// members that were done; the others' results tell why not.
+func (b *batch) chunks(ctx context.Context, results []enforce.Result, do func(set, []*enforce.Member) error) (done []*enforce.Member) {
+	for at := 0; at < len(b.members); at += chunk {
+		err := ctx.Err()
+		if err == nil {
+			err = do(b.set, b.members[at:min(at+chunk, len(b.members))])
 		}
-		end := min(at+chunk, len(b.elements))
-		if err = do(b.elements[at:end]); err != nil {
-			break
-		}
-		at = end
-	}
-	for _, indices := range b.effects[at:] {
-		for _, i := range indices {
-			results[i].Err = fmt.Errorf("nftables: %w", err)
+		if err != nil {
+			enforce.FailAll(b.members[at:], results, fmt.Errorf("nftables: %w", err))
+			return b.members[:at]
 		}
 	}
-	return b.elements[:at]
+	return b.members
 }
 
 // drift is how far from what was asked an end may be that the kernel tells: it
 // counts in milliseconds, and some time passes between asking and telling.
 const drift = time.Second
 
-// verify reads back the elements that were done, the first of the batch. What
-// ended meanwhile need not be there.
-func (b *batch) verify(k *kernel, results []enforce.Result, done []element) {
-	verified := make([]bool, len(done))
+// verify reads back members that were put into a set. What ended meanwhile need
+// not be there.
+func verify(k *kernel, s set, members []*enforce.Member, results []enforce.Result) {
+	if len(members) == 0 {
+		return
+	}
+	wanted := make(map[netip.Prefix]*enforce.Member, len(members))
+	for _, m := range members {
+		wanted[m.Prefix] = m
+	}
 	confirm := func(got element) {
-		place, ok := b.place[got.prefix]
-		if !ok || place >= len(done) {
+		m := wanted[got.prefix]
+		if m == nil || m.Until.IsZero() != got.until.IsZero() || got.until.Sub(m.Until).Abs() > drift {
 			return
 		}
-		want := done[place].until
-		verified[place] = want.IsZero() == got.until.IsZero() && got.until.Sub(want).Abs() < drift
+		for _, i := range m.Effects {
+			results[i].Verified = true
+		}
+		delete(wanted, got.prefix)
 	}
-	if k.mostly(b.set, len(done)) {
+	if k.mostly(s, len(members)) {
 		// A set that is being moved to a larger hash may hide a few, and an
 		// error will meet us again: both are left to the questions below.
-		all, _ := k.dump(b.set)
+		all, _ := k.dump(s)
 		for _, e := range all {
 			confirm(e)
 		}
 	}
-	var missing []element
-	for i, e := range done {
-		if !verified[i] {
-			missing = append(missing, e)
-		}
+	missing := make([]*enforce.Member, 0, len(wanted))
+	for _, m := range wanted {
+		missing = append(missing, m)
 	}
-	err := k.find(b.set, missing, confirm)
+	err := k.find(s, missing, confirm)
 	now := time.Now()
-	for i, e := range done {
-		over := !e.until.IsZero() && !e.until.After(now)
-		for _, at := range b.effects[i] {
-			results[at].Verified = verified[i]
-			if !verified[i] && !over {
-				results[at].Err = unverified(e, err)
-			}
+	for _, m := range wanted {
+		if !m.Over(now) {
+			m.Fail(results, unverified(m, err))
 		}
 	}
 }
 
-func unverified(e element, cause error) error {
+func unverified(m *enforce.Member, cause error) error {
 	if errors.Is(cause, errors.ErrUnsupported) {
 		return nil // taken on the kernel's word
 	}
 	if cause == nil {
 		cause = errors.New("it is not there, or has another end")
 	}
-	return fmt.Errorf("nftables: the kernel took %s, but reading it back: %w", e.prefix, cause)
+	return fmt.Errorf("nftables: the kernel took %s, but reading it back: %w", m.Prefix, cause)
 }
 
 // cut deletes the connection entries of what is now blocked: connections that
