@@ -38,7 +38,7 @@ var house = []struct {
 	{"internal/source", []string{"internal/host", "internal/source/file", ""}},
 	{"internal/ossec/suite", []string{"internal/ossec", "internal/ossec/ruleset", "internal/analysis", ""}},
 	{"internal/ossec/ruleset", []string{"internal/ossec", "internal/ossec/xml", "internal/ossec/pattern", "internal/ossec/conf"}},
-	{"internal/ossec/conf", []string{"internal/ossec", "internal/ossec/xml", "internal/ossec/pattern"}},
+	{"internal/ossec/conf", []string{"internal/ossec", "internal/ossec/xml", "internal/ossec/pattern", ""}},
 	{"internal/ossec/pattern", []string{"internal/ossec"}},
 	{"internal/ossec/xml", []string{"internal/ossec"}},
 	{"internal/ossec", nil},
