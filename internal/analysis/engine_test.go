@@ -14,6 +14,7 @@ import (
 
 	"riposte"
 	"riposte/internal/ossec"
+	"riposte/internal/ossec/conf"
 	"riposte/internal/ossec/ruleset"
 )
 
@@ -22,13 +23,13 @@ import (
 func stock(t testing.TB, d ossec.Dialect) *ruleset.Set {
 	t.Helper()
 	dir := shared(t, "RIPOSTE_CONFORMANCE", "conformance")
-	var entries []ruleset.Entry
+	var entries []conf.RuleEntry
 	if d == ossec.Wazuh {
 		dir = filepath.Join(dir, "wazuh")
-		entries = []ruleset.Entry{{Kind: ruleset.DecoderDir, Path: "decoders"}, {Kind: ruleset.RuleDir, Path: "rules"}}
+		entries = []conf.RuleEntry{{Kind: conf.DecoderDir, Path: "decoders"}, {Kind: conf.RuleDir, Path: "rules"}}
 	} else {
 		dir = filepath.Join(dir, "ossec")
-		entries = []ruleset.Entry{{Kind: ruleset.DecoderFile, Path: "decoder.xml"}}
+		entries = []conf.RuleEntry{{Kind: conf.DecoderFile, Path: "decoder.xml"}}
 		conf, err := os.ReadFile(filepath.Join(dir, "ossec-server.conf"))
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +37,7 @@ func stock(t testing.TB, d ossec.Dialect) *ruleset.Set {
 		for line := range strings.Lines(string(conf)) {
 			line = strings.TrimSpace(line)
 			if name, ok := strings.CutPrefix(line, "<include>"); ok {
-				entries = append(entries, ruleset.Entry{Kind: ruleset.RuleFile, Path: strings.TrimSuffix(name, "</include>")})
+				entries = append(entries, conf.RuleEntry{Kind: conf.RuleFile, Path: strings.TrimSuffix(name, "</include>")})
 			}
 		}
 	}

@@ -10,52 +10,39 @@ import (
 	"strings"
 
 	"riposte/internal/ossec"
+	"riposte/internal/ossec/conf"
 	"riposte/internal/ossec/pattern"
 )
-
-// EntryKind says what an entry of <rules> or <ruleset> names.
-type EntryKind uint8
-
-// The kinds of entry. The exclusions exist in Wazuh only.
-const (
-	RuleFile EntryKind = iota
-	RuleDir
-	RuleExclude
-	DecoderFile
-	DecoderDir
-	DecoderExclude
-	ListFile
-)
-
-// Entry is one element of <rules> (OSSEC) or <ruleset> (Wazuh).
-type Entry struct {
-	Kind    EntryKind
-	Path    string // as written
-	Pattern string // of a directory: an OS_Regex on "directory/file", "" for the default
-	Pos     ossec.Pos
-}
 
 const defaultDirPattern = ".xml$"
 
 const maxFiles = 20_000 // in all directories together
 
+// FromConfig finds and reads the files of a configuration, and takes from it
+// what else loading depends on.
+func FromConfig(root string, cfg *conf.Config) (Options, []ossec.Finding) {
+	o, findings := ReadFiles(root, cfg.Dialect, cfg.Rules)
+	o.LogLevel, o.MailLevel = cfg.Alerts.LogLevel, cfg.Alerts.EmailLevel
+	return o, findings
+}
+
 // ReadFiles finds and reads the files that the entries of a configuration name,
 // in the order in which the dialect loads them. root is the installation
 // directory that relative paths start from.
-func ReadFiles(root string, d ossec.Dialect, entries []Entry) (Options, []ossec.Finding) {
+func ReadFiles(root string, d ossec.Dialect, entries []conf.RuleEntry) (Options, []ossec.Finding) {
 	c := &collector{root: root, d: d}
-	c.decoders.exclude = c.excluded(entries, DecoderExclude)
-	c.rules.exclude = c.excluded(entries, RuleExclude)
+	c.decoders.exclude = c.excluded(entries, conf.DecoderExclude)
+	c.rules.exclude = c.excluded(entries, conf.RuleExclude)
 	entries = c.defaults(entries)
 	for _, e := range entries {
 		switch e.Kind {
-		case RuleFile:
+		case conf.RuleFile:
 			c.file(&c.rules, e, c.inDir(e.Path, "ruleset/rules/", "rules/"))
-		case DecoderFile:
+		case conf.DecoderFile:
 			c.file(&c.decoders, e, c.inDir(e.Path, "ruleset/decoders/", ""))
-		case RuleDir:
+		case conf.RuleDir:
 			c.dir(&c.rules, e)
-		case DecoderDir:
+		case conf.DecoderDir:
 			c.dir(&c.decoders, e)
 		}
 	}
@@ -65,7 +52,7 @@ func ReadFiles(root string, d ossec.Dialect, entries []Entry) (Options, []ossec.
 	}
 	opt := Options{Dialect: d, Decoders: c.read(&c.decoders, d == ossec.Wazuh), Rules: c.read(&c.rules, false)}
 	for _, e := range entries {
-		if e.Kind == ListFile {
+		if e.Kind == conf.ListFile {
 			opt.Lists = append(opt.Lists, c.list(e))
 		}
 	}
@@ -97,27 +84,27 @@ func (c *collector) fail(pos ossec.Pos, code, hint, format string, args ...any) 
 }
 
 // defaults adds what is loaded when the configuration does not say.
-func (c *collector) defaults(entries []Entry) []Entry {
-	has := func(kinds ...EntryKind) bool {
-		return slices.ContainsFunc(entries, func(e Entry) bool { return slices.Contains(kinds, e.Kind) })
+func (c *collector) defaults(entries []conf.RuleEntry) []conf.RuleEntry {
+	has := func(kinds ...conf.EntryKind) bool {
+		return slices.ContainsFunc(entries, func(e conf.RuleEntry) bool { return slices.Contains(kinds, e.Kind) })
 	}
 	entries = slices.Clone(entries)
 	if c.d == ossec.OSSEC {
-		if !has(DecoderFile, DecoderDir) {
+		if !has(conf.DecoderFile, conf.DecoderDir) {
 			c.decoders.files = []configured{{path: "etc/decoder.xml"}, {path: "etc/local_decoder.xml", optional: true}}
 		}
 		return entries
 	}
-	if !has(DecoderDir) {
-		entries = append(entries, Entry{Kind: DecoderDir, Path: "ruleset/decoders"})
+	if !has(conf.DecoderDir) {
+		entries = append(entries, conf.RuleEntry{Kind: conf.DecoderDir, Path: "ruleset/decoders"})
 	}
-	if !has(RuleDir) {
-		entries = append(entries, Entry{Kind: RuleDir, Path: "ruleset/rules"})
+	if !has(conf.RuleDir) {
+		entries = append(entries, conf.RuleEntry{Kind: conf.RuleDir, Path: "ruleset/rules"})
 	}
 	return entries
 }
 
-func (c *collector) excluded(entries []Entry, k EntryKind) []string {
+func (c *collector) excluded(entries []conf.RuleEntry, k conf.EntryKind) []string {
 	var out []string
 	for _, e := range entries {
 		if e.Kind == k {
@@ -164,13 +151,13 @@ func (l *fileList) byBase() {
 	})
 }
 
-func (c *collector) file(l *fileList, e Entry, path string) {
+func (c *collector) file(l *fileList, e conf.RuleEntry, path string) {
 	if !l.known(path) {
 		l.files = append(l.files, configured{path: path, pos: e.Pos})
 	}
 }
 
-func (c *collector) dir(l *fileList, e Entry) {
+func (c *collector) dir(l *fileList, e conf.RuleEntry) {
 	text := e.Pattern
 	if text == "" {
 		text = defaultDirPattern
@@ -243,7 +230,7 @@ func readFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func (c *collector) list(e Entry) List {
+func (c *collector) list(e conf.RuleEntry) List {
 	name, _, _ := strings.Cut(c.inDir(e.Path, "ruleset/rules/", "rules/"), ".cdb")
 	data, err := readFile(c.abs(name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"riposte/internal/ossec"
+	"riposte/internal/ossec/conf"
 	"riposte/internal/ossec/ruleset"
 	"riposte/internal/ossec/xml"
 )
@@ -39,7 +40,7 @@ func stockOSSEC(dir string) (ruleset.Options, error) {
 	if err != nil {
 		return ruleset.Options{}, fmt.Errorf("read the stock configuration: %w", err)
 	}
-	entries := []ruleset.Entry{{Kind: ruleset.DecoderFile, Path: "decoder.xml"}}
+	entries := []conf.RuleEntry{{Kind: conf.DecoderFile, Path: "decoder.xml"}}
 	for _, n := range nodes {
 		for _, section := range n.Children {
 			if section.Name != "rules" {
@@ -47,7 +48,7 @@ func stockOSSEC(dir string) (ruleset.Options, error) {
 			}
 			for _, e := range section.Children {
 				if e.Name == "include" {
-					entries = append(entries, ruleset.Entry{Kind: ruleset.RuleFile, Path: e.Text, Pos: e.Pos})
+					entries = append(entries, conf.RuleEntry{Kind: conf.RuleFile, Path: e.Text, Pos: e.Pos})
 				}
 			}
 		}
@@ -56,15 +57,15 @@ func stockOSSEC(dir string) (ruleset.Options, error) {
 }
 
 func stockWazuh(dir string, tests bool) (ruleset.Options, error) {
-	entries := []ruleset.Entry{
-		{Kind: ruleset.DecoderDir, Path: "decoders"},
-		{Kind: ruleset.RuleDir, Path: "rules"},
-		{Kind: ruleset.RuleExclude, Path: "0215-policy_rules.xml"},
+	entries := []conf.RuleEntry{
+		{Kind: conf.DecoderDir, Path: "decoders"},
+		{Kind: conf.RuleDir, Path: "rules"},
+		{Kind: conf.RuleExclude, Path: "0215-policy_rules.xml"},
 	}
 	if tests {
 		entries = append(entries,
-			ruleset.Entry{Kind: ruleset.DecoderDir, Path: "test-ruleset", Pattern: "decoders.xml$"},
-			ruleset.Entry{Kind: ruleset.RuleDir, Path: "test-ruleset", Pattern: "rules.xml$"})
+			conf.RuleEntry{Kind: conf.DecoderDir, Path: "test-ruleset", Pattern: "decoders.xml$"},
+			conf.RuleEntry{Kind: conf.RuleDir, Path: "test-ruleset", Pattern: "rules.xml$"})
 	}
 	o, err := checked(ruleset.ReadFiles(dir, ossec.Wazuh, entries))
 	if err != nil {
