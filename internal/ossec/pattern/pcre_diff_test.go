@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -20,14 +21,24 @@ var (
 
 // ourOffsets is what our matcher finds, in the form of realPCRE2.find, without
 // the start of the match, which it does not know.
-func ourOffsets(m *pcre, s string) (offsets []int, ok, gaveUp bool) {
+// remember makes it use its memory from the start.
+func ourOffsets(m *pcre, s string, remember bool) (offsets []int, ok, gaveUp bool) {
 	if m.utf && !utf8.ValidString(s) {
 		return nil, false, false
 	}
 	t := threads.Get().(*thread)
 	defer t.release()
 	t.regs = make([]int32, m.prog.slots)
-	end, ok := m.prog.search(t, s)
+	var end int
+	if remember {
+		t.s = s
+		m.prog.remember(t)
+		var st status
+		end, st = m.prog.scan(t)
+		ok, t.remembers = st == matched, false
+	} else {
+		end, ok = m.prog.search(t, s)
+	}
 	if !ok {
 		return nil, false, t.budget < 0
 	}
@@ -53,7 +64,7 @@ func compareFind(t *testing.T, name string, m *pcre, real *realPCRE2, s string) 
 	if failed {
 		return false // PCRE2 ran into its limits, or the subject is not UTF-8
 	}
-	got, ok, gaveUp := ourOffsets(m, s)
+	got, ok, gaveUp := ourOffsets(m, s, false)
 	if gaveUp {
 		if m.prog.memoable {
 			t.Errorf("%s on %q: gave up, and need not have", name, s)
@@ -64,8 +75,13 @@ func compareFind(t *testing.T, name string, m *pcre, real *realPCRE2, s string) 
 		t.Errorf("%s on %q: match %v, PCRE2 says %v", name, s, ok, want != nil)
 		return ok
 	}
-	if ok && fmt.Sprint(got) != fmt.Sprint(want[1:]) {
+	if ok && !slices.Equal(got, want[1:]) {
 		t.Errorf("%s on %q: end and groups %v, PCRE2 says %v", name, s, got, want[1:])
+	}
+	if m.prog.memoable {
+		if again, same, _ := ourOffsets(m, s, true); same != ok || !slices.Equal(again, got) {
+			t.Errorf("%s on %q: with memory %v, without %v", name, s, again, got)
+		}
 	}
 	return ok
 }
@@ -226,6 +242,14 @@ func (g *randomPCRE2) alternatives(depth int) {
 
 func (g *randomPCRE2) item(depth int) {
 	quantify := true
+	if g.utf && g.r.IntN(5) == 0 {
+		g.pick("é", "É", "k", "s", "ſ", "[é-í]", "[^é]", "[a-zé]", "[^\\W]", `\x{e9}`, `\x{17f}`, "[k-s]", `\N{U+E9}`, `\p{Lu}`, `\p{L&}`, `\P{Greek}`,
+			`[^\p{Ll}]`, "😀", "[😀-😂]", ".", `\S`, "K", "ß", "ẞ", "[\u1e9e]", `\h`, `\R`, `\Qé\E`, "ω", "Ω", "Ω", "[α-ω]")
+		if g.r.IntN(3) == 0 {
+			g.pick("*", "+", "?", "{2}", "{1,2}", "*?", "++")
+		}
+		return
+	}
 	switch k := g.r.IntN(40); {
 	case k < 12:
 		g.pick("a", "b", "A", "c", "0", " ", "ab", "foo", "a", "b")
@@ -237,7 +261,10 @@ func (g *randomPCRE2) item(depth int) {
 		g.pick("^", "$", `\b`, `\B`, `\A`, `\Z`, `\z`, `\G`)
 		quantify = g.r.IntN(30) == 0
 	case k < 23:
-		g.pick(`\x61`, `\t`, `\n`, `\.`, `\-`, `\Qa+b\E`, `\Q\E`, `\E`, `\x{62}`, `\141`, `\o{142}`, `\cA`, `\R`, `\R`, "\\\xe9", "\xe9", "\xc3\xa9")
+		g.pick(`\x61`, `\t`, `\n`, `\.`, `\-`, `\Qa+b\E`, `\Q\E`, `\E`, `\x{62}`, `\141`, `\o{142}`, `\cA`, `\R`, `\R`)
+		if !g.utf {
+			g.pick("\\\xe9", "\xe9", "\xc3\xa9", `\C`)
+		}
 	case k < 24:
 		g.pick("(?i)", "(?s)", "(?m)", "(?U)", "(?-i)", "(?x) ", "(?ms-i)", "(?#c)", "(?^)", "(?J)")
 		quantify = false
@@ -283,13 +310,17 @@ func (g *randomPCRE2) item(depth int) {
 
 // randomSubject makes a text of the characters that the random expressions are
 // about.
-func randomSubject(r *rand.Rand) string {
+func randomSubject(r *rand.Rand, utf bool) string {
 	const alphabet = "aaabbbcABC0 1\n\tf\x85\xa0\xe9,-."
+	wide := []rune("éÉkKsSſßẞ😀😁ωΩ\u2126\u0085\u00a0αa b")
 	var b []byte
 	for range r.IntN(14) {
-		if r.IntN(12) == 0 {
+		switch {
+		case r.IntN(12) == 0:
 			b = append(b, "foo"...)
-		} else {
+		case utf && r.IntN(60) > 0:
+			b = utf8.AppendRune(b, wide[r.IntN(len(wide))])
+		default:
 			b = append(b, alphabet[r.IntN(len(alphabet))])
 		}
 	}
@@ -299,11 +330,16 @@ func randomSubject(r *rand.Rand) string {
 // TestRandomPCRE2 compares our matcher with PCRE2 on random expressions and
 // subjects; -pattern.pairs sets how many.
 func TestRandomPCRE2(t *testing.T) {
+	t.Run("bytes", func(t *testing.T) { compareRandom(t, false) })
+	t.Run("UTF", func(t *testing.T) { compareRandom(t, true) })
+}
+
+func compareRandom(t *testing.T, utf bool) {
 	const subjects = 8
 	r := rand.New(rand.NewPCG(*seed, 2))
 	compiled, refused, checked, matches := 0, 0, 0, 0
 	for checked < *pairs && !t.Failed() {
-		g := &randomPCRE2{r: r}
+		g := &randomPCRE2{r: r, utf: utf}
 		g.alternatives(3)
 		text := g.out.String()
 		caseless := r.IntN(3) == 0
@@ -313,8 +349,11 @@ func TestRandomPCRE2(t *testing.T) {
 		if caseless {
 			options, dialect = options|lib.DPCRE2_CASELESS, ossec.OSSEC
 		}
+		if utf {
+			options |= lib.DPCRE2_UTF
+		}
 		real, realErr := newRealPCRE2(t, text, options)
-		m, err := newPCRE(dialect, text, true, false)
+		m, err := newPCRE(dialect, text, true, utf)
 		if (err == nil) != (realErr == nil) {
 			if realErr == nil && strings.Contains(err.Error(), "not supported") {
 				refused++
@@ -328,7 +367,7 @@ func TestRandomPCRE2(t *testing.T) {
 		}
 		compiled++
 		for range subjects {
-			s := randomSubject(r)
+			s := randomSubject(r, utf)
 			checked++
 			if compareFind(t, fmt.Sprintf("%v %q", dialect, text), m, real, s) {
 				matches++

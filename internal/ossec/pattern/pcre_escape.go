@@ -110,6 +110,9 @@ func (p *pcreParser) escape() (*node, error) {
 		return p.simple(nodeNotWordEdge), nil
 	case 'K':
 		// Sets the start of the match, which nobody here asks for.
+		if p.looks > 0 {
+			return nil, errorAt(start, `\K inside a look-around`)
+		}
 		p.pos += 2
 		return nil, nil
 	case 'C':

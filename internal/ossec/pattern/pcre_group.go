@@ -159,6 +159,8 @@ func (p *pcreParser) branchReset(start int) (*node, error) {
 
 // look reads a look-around.
 func (p *pcreParser) look(start int, ahead, negative bool) (*node, error) {
+	p.looks++
+	defer func() { p.looks-- }()
 	n, err := p.body(start, func(n *node) *node {
 		return &node{kind: nodeLook, ahead: ahead, negative: negative, subs: []*node{n}}
 	})

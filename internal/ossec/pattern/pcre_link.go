@@ -19,23 +19,25 @@ func (p *prog) link() {
 					in.mode = possessive
 				}
 			}
-			in.memo = p.choice()
+			in.memo = p.choice(in)
 		case opSplit:
 			x, xEnd := f.first(in.x)
 			y, yEnd := f.first(in.y)
 			in.follow, in.endOK = &x, xEnd
 			in.other, in.otherEnd = &y, yEnd
-			in.memo = p.choice()
+			in.memo = p.choice(in)
 		case opAlt:
 			in.alt.fill(&f)
-			in.memo = p.choice()
+			in.memo = p.choice(in)
 		}
 	}
 }
 
-func (p *prog) choice() int32 {
-	p.choices++
-	return int32(p.choices - 1)
+// choice numbers a choice: a number for each state of the loops around it.
+func (p *prog) choice(in *inst) int32 {
+	first := p.choices
+	p.choices += 1 << len(in.loops)
+	return int32(first)
 }
 
 // fill works out the table from the entries in lists[0].

@@ -31,7 +31,8 @@ type pcreParser struct {
 	utf     bool
 	looseOK bool // bytes that are not UTF-8 do not matter: they match nothing
 	opts    pcreOptions
-	depth   int
+	depth   int   // parentheses open
+	looks   int   // look-arounds open
 	groups  int   // capturing groups opened so far
 	open    []int // those not closed yet
 	names   map[string]int

@@ -1,5 +1,7 @@
 package pattern
 
+import "slices"
+
 // prog is a PCRE2 expression compiled for the matcher in pcre_run.go.
 type prog struct {
 	code     []inst
@@ -7,6 +9,7 @@ type prog struct {
 	slots    int // registers: two for each group, then the loops' marks
 	choices  int // instructions that may be tried in more than one way
 	memoable bool
+	utf      bool // subjects are UTF-8
 
 	// How a search finds the places to try.
 	start      searchKind
@@ -65,7 +68,8 @@ type inst struct {
 	otherEnd bool       // opSplit: the same for y
 	boundary bool       // opRun: only between characters of UTF-8
 	x, y     int32
-	memo     int32 // opRun, opSplit, opAlt: number among the choices
+	memo     int32   // opRun, opSplit, opAlt: first of its numbers among the choices
+	loops    []int32 // the same: registers of the loops around it whose rounds may be empty
 	lit      string
 	set      *byteSet
 	follow   *byteSet // opRun: bytes what follows may start with; opSplit: those of x
@@ -85,18 +89,23 @@ type altTable struct {
 // about what PCRE2's 64 kB of compiled code hold.
 const maxCode = 1 << 15
 
+// maxLoops is the number of loops within loops, with rounds that may be empty,
+// up to which the memory of choices keeps their states apart.
+const maxLoops = 4
+
 // compiler turns a tree into code.
 type compiler struct {
 	p        *prog
 	utf      bool
 	keep     bool // groups are handed out or referred to
 	marks    int
+	loops    []int32 // registers of the open loops whose rounds may be empty
 	tooLarge bool
 }
 
 // compileTree makes the code of an expression.
 func compileTree(t *pcreTree, captures bool) (*prog, error) {
-	p := &prog{memoable: !t.refs}
+	p := &prog{memoable: !t.refs, utf: t.utf}
 	if captures {
 		p.groups = t.groups
 	}
@@ -119,6 +128,10 @@ func (c *compiler) emit(in inst) int {
 	if len(c.p.code) >= maxCode {
 		c.tooLarge = true
 		return len(c.p.code) - 1
+	}
+	switch in.op {
+	case opRun, opSplit, opAlt:
+		in.loops = slices.Clone(c.loops[max(0, len(c.loops)-maxLoops):])
 	}
 	c.p.code = append(c.p.code, in)
 	return len(c.p.code) - 1
@@ -345,9 +358,11 @@ func (c *compiler) loop(n *node, none bool, mode repeatMode) {
 	if nullable {
 		mark = c.mark()
 		c.emit(inst{op: opSave, x: mark})
+		c.loops = append(c.loops, mark)
 	}
 	c.node(n)
 	if nullable {
+		c.loops = c.loops[:len(c.loops)-1]
 		c.emit(inst{op: opRound, x: mark})
 	}
 	again := c.emit(inst{op: opSplit, x: start})

@@ -3,6 +3,7 @@ package pattern
 import (
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -74,7 +75,6 @@ func (p *prog) search(t *thread, s string) (int, bool) {
 	}
 	end, st := p.scan(t)
 	if st == exhausted && p.memoable && p.remember(t) {
-		t.budget = 1 << 62
 		end, st = p.scan(t)
 		t.remembers = false
 	}
@@ -87,7 +87,7 @@ func (p *prog) remember(t *thread) bool {
 	if bits > maxMemory {
 		return false
 	}
-	t.remembers = true
+	t.remembers, t.budget = true, 1<<62
 	words := (bits + 63) / 64
 	if cap(t.tried) < words {
 		t.tried = make([]uint64, words)
@@ -99,8 +99,16 @@ func (p *prog) remember(t *thread) bool {
 }
 
 // first marks a choice at a position as tried and reports whether it was not.
-func (t *thread) first(choice int32, pos int) bool {
-	bit := int(choice)*(len(t.s)+1) + pos
+// Besides the position there is one more thing that decides how a choice ends:
+// whether the rounds it is in have taken anything yet.
+func (t *thread) first(in *inst, pos int) bool {
+	choice := int(in.memo)
+	for i, mark := range in.loops {
+		if t.regs[mark] == int32(pos) {
+			choice += 1 << i
+		}
+	}
+	bit := choice*(len(t.s)+1) + pos
 	if t.tried[bit>>6]>>(bit&63)&1 != 0 {
 		return false
 	}
@@ -141,6 +149,9 @@ func (p *prog) scan(t *thread) (int, status) {
 					return 0, failed
 				}
 			}
+		}
+		if p.utf && pos < len(s) && s[pos]&0xC0 == 0x80 {
+			continue // inside a character
 		}
 		for i := range t.regs {
 			t.regs[i] = -1
@@ -204,7 +215,7 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 				continue
 			}
 		case opSplit:
-			if t.remembers && !t.first(in.memo, pos) {
+			if t.remembers && !t.first(in, pos) {
 				break
 			}
 			x := pos < len(s) && in.follow.has(s[pos]) || pos == len(s) && in.endOK
@@ -221,7 +232,7 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 				continue
 			}
 		case opAlt:
-			if t.remembers && !t.first(in.memo, pos) {
+			if t.remembers && !t.first(in, pos) {
 				break
 			}
 			k := in.alt.atEnd
@@ -270,7 +281,7 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 				continue
 			}
 		case opBackref:
-			if n, ok := t.backref(in, pos); ok {
+			if n, ok := p.backref(t, in, pos); ok {
 				pos += n
 				pc++
 				continue
@@ -333,7 +344,7 @@ func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bo
 // at a position wherever it began, so it ends where an earlier one went on.
 func (p *prog) enterRunOnce(t *thread, in *inst, pc int32, start, lo, limit int) (int, bool) {
 	if in.y != 1<<31-1 {
-		if !t.first(in.memo, start) {
+		if !t.first(in, start) {
 			return 0, false
 		}
 		if in.mode == lazy {
@@ -342,13 +353,13 @@ func (p *prog) enterRunOnce(t *thread, in *inst, pc int32, start, lo, limit int)
 	}
 	s, pos := t.s, lo
 	if in.mode == lazy {
-		if !t.first(in.memo, pos) {
+		if !t.first(in, pos) {
 			return 0, false
 		}
 		return t.take(in, pc, pos, limit)
 	}
 	for unlimited := in.y == 1<<31-1; ; pos++ {
-		if unlimited && !t.first(in.memo, pos) {
+		if unlimited && !t.first(in, pos) {
 			if pos == lo || in.mode == possessive {
 				return 0, false
 			}
@@ -403,7 +414,7 @@ func (t *thread) take(in *inst, pc int32, pos, limit int) (int, bool) {
 			return 0, false
 		}
 		pos++
-		if t.remembers && in.y == 1<<31-1 && !t.first(in.memo, pos) {
+		if t.remembers && in.y == 1<<31-1 && !t.first(in, pos) {
 			return 0, false
 		}
 	}
@@ -433,7 +444,7 @@ func (p *prog) resume(t *thread, base int) (pc int32, pos int, ok bool) {
 			t.stack = t.stack[:len(t.stack)-1]
 			if r.mode == greedy {
 				pos, ok = t.giveBack(in, r.pc, int(r.pos), int(r.x))
-			} else if !t.remembers || in.y != 1<<31-1 || t.first(in.memo, int(r.pos)) {
+			} else if !t.remembers || in.y != 1<<31-1 || t.first(in, int(r.pos)) {
 				pos, ok = t.take(in, r.pc, int(r.pos), int(r.x))
 			}
 			if ok {
@@ -473,13 +484,17 @@ func (p *prog) sub(t *thread, in *inst, pc int32, pos int, undo bool) (int, stat
 	return pos, st
 }
 
-// backref returns the length of a group's text if it stands at pos again.
-func (t *thread) backref(in *inst, pos int) (int, bool) {
+// backref returns the length of what stands at pos if it is a group's text
+// again.
+func (p *prog) backref(t *thread, in *inst, pos int) (int, bool) {
 	lo, hi := t.regs[in.x], t.regs[in.x+1]
 	if lo < 0 || hi < lo {
 		return 0, false
 	}
 	text, rest := t.s[lo:hi], t.s[pos:]
+	if p.utf && in.fold {
+		return prefixFold(rest, text)
+	}
 	if len(rest) < len(text) {
 		return 0, false
 	}
@@ -489,6 +504,30 @@ func (t *thread) backref(in *inst, pos int) (int, bool) {
 		}
 	}
 	return len(text), true
+}
+
+// prefixFold returns the length of the start of s that is text, ignoring case as
+// Unicode does.
+func prefixFold(s, text string) (int, bool) {
+	at := 0
+	for _, r := range text {
+		c, n := utf8.DecodeRuneInString(s[at:])
+		if n == 0 || c != r && !sameLetter(c, r) {
+			return 0, false
+		}
+		at += n
+	}
+	return at, true
+}
+
+// sameLetter reports whether a and b differ only in case.
+func sameLetter(a, b rune) bool {
+	for o := unicode.SimpleFold(a); o != a; o = unicode.SimpleFold(o) {
+		if o == b {
+			return true
+		}
+	}
+	return false
 }
 
 // match returns the length of the character at the start of s if it is in the
