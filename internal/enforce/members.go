@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"riposte"
 )
 
 // Member is one prefix that a call's effects ask for, as a mechanism wants it
@@ -54,3 +56,12 @@ func FailAll(members []*Member, results []Result, err error) {
 
 // Over reports whether the member's end has passed.
 func (m *Member) Over(now time.Time) bool { return !m.Until.IsZero() && !m.Until.After(now) }
+
+// AddressTarget is the target of a prefix, canonical as riposte.ParseTarget
+// makes it.
+func AddressTarget(p netip.Prefix) riposte.Target {
+	if p.IsSingleIP() {
+		return riposte.Target{Kind: riposte.Address, Value: p.Addr().String()}
+	}
+	return riposte.Target{Kind: riposte.Address, Value: p.Masked().String()}
+}

@@ -69,8 +69,24 @@ var ErrInterrupted = errors.New("changed while it was read")
 // Do sends the request and passes the kernel's messages, if any, to each. It
 // returns when the last message of the request (of a batch, the last but its
 // end) is acknowledged or its dump is complete; that message must have asked
-// for one of the two. The first refusal is returned as an *Error.
+// for one of the two. The first refusal is returned as an *Error. Any other
+// error but ErrInterrupted means that the socket failed and that nobody knows
+// what was done; the next request gets a fresh socket.
 func (c *Conn) Do(r *Request, each func(Message)) error {
+	err := c.do(r, each)
+	var refused *Error
+	if err == nil || errors.As(err, &refused) || errors.Is(err, ErrInterrupted) {
+		return err
+	}
+	// If there is no other socket to be had this one stays, and fails again.
+	if fresh, dialErr := Dial(); dialErr == nil {
+		unix.Close(c.fd)
+		c.fd = fresh.fd
+	}
+	return err
+}
+
+func (c *Conn) do(r *Request, each func(Message)) error {
 	r.number(c.seq + 1)
 	c.seq += r.count
 	final := c.seq

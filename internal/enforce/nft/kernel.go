@@ -106,7 +106,8 @@ func (k *kernel) put(s set, elements []*enforce.Member) (err error) {
 			// kernels that do not stop the clock for it; or the table went, on
 			// a kernel that does not know generations.
 		default:
-			return k.failed(err)
+			k.generation = 0 // who knows what was done
+			return err
 		}
 		k.generation = 0 // look again
 	}
@@ -124,7 +125,7 @@ func (k *kernel) remove(s set, elements []*enforce.Member) (err error) {
 			k.committed(s, -len(elements))
 			return nil
 		case !errors.Is(err, unix.ENOENT):
-			return k.failed(err)
+			return err
 		}
 		there, readErr := readSkeleton()
 		if readErr != nil {
@@ -133,22 +134,6 @@ func (k *kernel) remove(s set, elements []*enforce.Member) (err error) {
 		if !slices.Contains(there.sets, s) {
 			return nil
 		}
-	}
-	return err
-}
-
-// failed replaces the socket when it was that which failed, and not the request
-// that was refused. If there is no other to be had the old one stays, and fails
-// again.
-func (k *kernel) failed(err error) error {
-	var refused *nfnetlink.Error
-	if errors.As(err, &refused) {
-		return err
-	}
-	k.generation = 0 // who knows what was done
-	if fresh, dialErr := nfnetlink.Dial(); dialErr == nil {
-		k.conn.Close()
-		k.conn = fresh
 	}
 	return err
 }

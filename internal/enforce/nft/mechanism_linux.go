@@ -212,15 +212,8 @@ func (m *Mechanism) List(ctx context.Context) ([]enforce.Effect, error) {
 			return nil, fmt.Errorf("nftables: %w", err)
 		}
 		for _, e := range elements {
-			out = append(out, enforce.Effect{Target: target(e.prefix), Until: e.until})
+			out = append(out, enforce.Effect{Target: enforce.AddressTarget(e.prefix), Until: e.until})
 		}
 	}
 	return out, nil
-}
-
-func target(p netip.Prefix) riposte.Target {
-	if p.IsSingleIP() {
-		return riposte.Target{Kind: riposte.Address, Value: p.Addr().String()}
-	}
-	return riposte.Target{Kind: riposte.Address, Value: p.String()}
 }
