@@ -78,6 +78,9 @@ func compareFind(t *testing.T, name string, m *pcre, real *realPCRE2, s string) 
 	if ok && !slices.Equal(got, want[1:]) {
 		t.Errorf("%s on %q: end and groups %v, PCRE2 says %v", name, s, got, want[1:])
 	}
+	if ok && m.lits != nil && !containsAny(s, m.lits) {
+		t.Errorf("%s matches %q, which holds none of the literals %q", name, s, m.lits)
+	}
 	if m.prog.memoable {
 		if again, same, _ := ourOffsets(m, s, true); same != ok || !slices.Equal(again, got) {
 			t.Errorf("%s on %q: with memory %v, without %v", name, s, again, got)
