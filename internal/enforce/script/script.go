@@ -118,7 +118,7 @@ func (r *Runner) Mechanism(cmd riposte.Command) *Mechanism {
 	defer r.mu.Unlock()
 	m := r.mechanisms[key]
 	if m == nil {
-		m = &Mechanism{r: r, name: name, kind: kind}
+		m = &Mechanism{r: r, cmd: cmd, name: name, kind: kind}
 		r.mechanisms[key] = m
 	}
 	return m
@@ -141,6 +141,7 @@ func (r *Runner) Mechanisms() []*Mechanism {
 // at work on one target.
 type Mechanism struct {
 	r    *Runner
+	cmd  riposte.Command // the first that had it made
 	name string
 	kind riposte.Kind
 }
@@ -166,21 +167,26 @@ func (m *Mechanism) Durable() bool { return true }
 // with "delete" when the effect has an end, since nobody knows how far it came.
 // A script that says no by its exit status is trusted to have left nothing.
 func (m *Mechanism) Apply(ctx context.Context, effects []enforce.Effect) []enforce.Result {
-	return m.r.each(ctx, effects, m.r.add)
+	return m.each(ctx, effects, m.r.add)
 }
 
 // Undo runs the script with "delete" for each effect, with the arguments and
 // the message of its "add".
 func (m *Mechanism) Undo(ctx context.Context, effects []enforce.Effect) []enforce.Result {
-	return m.r.each(ctx, effects, m.r.delete)
+	return m.each(ctx, effects, m.r.delete)
 }
 
 // each runs do for every effect, a bounded number of targets at a time.
-func (r *Runner) each(ctx context.Context, effects []enforce.Effect, do func(context.Context, *enforce.Effect) enforce.Result) []enforce.Result {
+func (m *Mechanism) each(ctx context.Context, effects []enforce.Effect, do func(context.Context, *enforce.Effect) enforce.Result) []enforce.Result {
 	results := make([]enforce.Result, len(effects))
-	if len(effects) == 1 && cap(r.slots) > 0 {
-		// The usual case needs no goroutine of its own.
-		return []enforce.Result{r.withSlot(ctx, &effects[0], do)}
+	one := func(i int) {
+		e := effects[i]
+		e.Command.Executable, e.Command.ExtraArgs, e.Command.Expect = m.cmd.Executable, m.cmd.ExtraArgs, m.cmd.Expect
+		results[i] = m.r.withSlot(ctx, &e, do)
+	}
+	if len(effects) == 1 {
+		one(0) // the usual case needs no goroutine
+		return results
 	}
 	turns := make(map[riposte.Target][]int, len(effects))
 	var order []riposte.Target
@@ -193,11 +199,11 @@ func (r *Runner) each(ctx context.Context, effects []enforce.Effect, do func(con
 	}
 	next := make(chan riposte.Target)
 	var workers sync.WaitGroup
-	for range min(cap(r.slots), len(order)) {
+	for range min(cap(m.r.slots), len(order)) {
 		workers.Go(func() {
 			for t := range next {
 				for _, i := range turns[t] {
-					results[i] = r.withSlot(ctx, &effects[i], do)
+					one(i)
 				}
 			}
 		})
@@ -210,6 +216,7 @@ func (r *Runner) each(ctx context.Context, effects []enforce.Effect, do func(con
 	return results
 }
 
+// withSlot runs do when fewer scripts run than may.
 func (r *Runner) withSlot(ctx context.Context, e *enforce.Effect, do func(context.Context, *enforce.Effect) enforce.Result) enforce.Result {
 	select {
 	case r.slots <- struct{}{}:

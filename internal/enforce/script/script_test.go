@@ -17,6 +17,7 @@ import (
 
 	"riposte"
 	"riposte/internal/enforce"
+	"riposte/internal/enforce/enforcetest"
 )
 
 // TestMain lets the test program be a script too: under the name go-block it
@@ -666,5 +667,63 @@ func TestExecFailures(t *testing.T) {
 	want(t, apply(t, r, effect(t, "dos", "192.0.2.7")).Err, "could not be started", "carriage return")
 	if _, err := exec.LookPath("true"); err != nil {
 		t.Skip("true is missing")
+	}
+}
+
+// TestContract runs the contract of all mechanisms with a script that keeps a
+// file for each address.
+func TestContract(t *testing.T) {
+	h := newHome(t).sample("ossec-block.sh")
+	enforcetest.Suite{
+		New: func(testing.TB) enforce.Mechanism {
+			return h.runner().Mechanism(riposte.Command{Executable: "ossec-block.sh", Expect: []riposte.Kind{riposte.Address}})
+		},
+		Target: func(i int) riposte.Target { return address(t, fmt.Sprintf("192.0.2.%d", i)) },
+		Bulk:   30,
+		InForce: func(_ testing.TB, target riposte.Target) bool {
+			return slices.Contains(h.blocked(), target.Value)
+		},
+	}.Run(t)
+}
+
+// BenchmarkScript is one add by a shell script that does nothing.
+func BenchmarkScript(b *testing.B) {
+	dir := b.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "s"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	r, err := New(Options{Dir: dir, EncodeAlert: encodeAlert})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := effect(b, "s", "192.0.2.7")
+	m := r.Mechanism(e.Command)
+	for b.Loop() {
+		if res := m.Apply(b.Context(), []enforce.Effect{e}); res[0].Err != nil {
+			b.Fatal(res[0].Err)
+		}
+	}
+}
+
+// BenchmarkThousand is a thousand orders for different targets in one call.
+func BenchmarkThousand(b *testing.B) {
+	dir := b.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "s"), []byte("#!/bin/sh\nexit 0\n"), 0o755); err != nil {
+		b.Fatal(err)
+	}
+	r, err := New(Options{Dir: dir, EncodeAlert: encodeAlert})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var effects []enforce.Effect
+	for i := range 1000 {
+		effects = append(effects, effect(b, "s", fmt.Sprintf("198.18.%d.%d", i/250, i%250)))
+	}
+	for b.Loop() {
+		for _, res := range r.Mechanism(effects[0].Command).Apply(b.Context(), effects) {
+			if res.Err != nil {
+				b.Fatal(res.Err)
+			}
+		}
 	}
 }
