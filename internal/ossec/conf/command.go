@@ -18,8 +18,9 @@ type Command struct {
 	Timed  Timed
 	Needs  Needs
 	Pos    ossec.Pos
-	Len    int // bytes of the element
-	insert int // offset after the last element, where <timeout_allowed> can be added
+	Len    int    // bytes of the element
+	insert int    // offset after the last element, where <timeout_allowed> can be added
+	indent string // what stands before an element in its line, with the line feed
 }
 
 // Timed is what <timeout_allowed> says.
@@ -51,7 +52,8 @@ func (r *reader) command(n *xml.Node) {
 		return
 	}
 	f := r.fields(n, ossec.Error, "name", "executable", "expect", "timeout_allowed", "extra_args")
-	c := Command{Pos: n.Pos, Len: n.End - n.Pos.Offset, insert: n.Children[len(n.Children)-1].End}
+	last := n.Children[len(n.Children)-1]
+	c := Command{Pos: n.Pos, Len: n.End - n.Pos.Offset, insert: last.End, indent: r.indent(last)}
 	ok := r.commandName(f, &c)
 	ok = r.executable(f, &c) && ok
 	r.expect(f, &c)
@@ -77,6 +79,20 @@ func (r *reader) command(n *xml.Node) {
 			"there is a command %q already in line %d; this one is never used", c.Name, r.cfg.Commands[i].Pos.Line)
 	}
 	r.cfg.Commands = append(r.cfg.Commands, c)
+}
+
+// indent returns the white space before an element with the line feed before
+// that, "" when the element does not start its line.
+func (r *reader) indent(n *xml.Node) string {
+	before := r.src[:n.Pos.Offset]
+	i := len(strings.TrimRight(before, " \t"))
+	if i == 0 || before[i-1] != '\n' {
+		return ""
+	}
+	if i > 1 && before[i-2] == '\r' {
+		i--
+	}
+	return before[i-1:]
 }
 
 // emptyBlock reports a block that says nothing.

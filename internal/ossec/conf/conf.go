@@ -77,7 +77,7 @@ func Parse(file string, src []byte, d ossec.Dialect) (*Config, []ossec.Finding) 
 // finding is an error, mended as the findings propose.
 func Inspect(file string, src []byte, d ossec.Dialect) (*Config, []ossec.Finding) {
 	nodes, findings := xml.ParseAll(file, src, d)
-	r := &reader{file: file, dialect: d, cfg: empty(file, d), findings: findings}
+	r := &reader{file: file, src: string(src), dialect: d, cfg: empty(file, d), findings: findings}
 	r.roots(nodes)
 	slices.SortStableFunc(r.findings, func(a, b ossec.Finding) int { return a.Pos.Offset - b.Pos.Offset })
 	return r.cfg, r.findings

@@ -86,7 +86,7 @@ func TestFindings(t *testing.T) {
 		{conf("<remote><port>99999</port></remote>"), "2:15", "99999", "a port from 1 to 65535", "", ""},
 		{conf("<remote><connection>sylog</connection><allowed-ips>any</allowed-ips></remote>"), "2:21", "sylog", "must be one of", "write syslog", ">syslog<"},
 		{conf("<ruleset><rule_dri>etc/rules</rule_dri></ruleset>"), "2:10", "<rule_dri", "no element", "did you mean <rule_dir>?", "<rule_dir>etc/rules</rule_dir>"},
-		{"<ossec_config>\n<command>\n<name>fw</command>\n<executable>x</executable>\n<expect/>\n</command>\n</ossec_config>", "3:9", "</command>", "</command> stands where <name>", "write </name>", "<name>fw</name>"},
+		{"<ossec_config>\n<command>\n<name>fw</command>\n<executable>x</executable>\n<expect/>\n</command>\n</ossec_config>", "3:9", "</command>", "</command> stands where the <name>", "write </name>", "<name>fw</name>"},
 		{"<ossec_config>", "1:1", "<ossec_config", "never closed", "", ""},
 	} {
 		cfg, findings := Inspect("f", []byte(tt.src), ossec.Wazuh)
@@ -390,6 +390,28 @@ func TestStock(t *testing.T) {
 	}
 	if p := cfg.Responses[0]; p.Timeout != 10*time.Minute {
 		t.Errorf("%+v", p)
+	}
+}
+
+// TestManager reads a configuration with all that a Wazuh 4 manager has.
+func TestManager(t *testing.T) {
+	cfg, findings := Load("testdata/manager.conf", ossec.Wazuh)
+	if cfg == nil || len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	if len(cfg.Commands) != 8 || len(cfg.Responses) != 2 || len(cfg.LocalFiles) != 5 || len(cfg.Rules) != 6 || len(cfg.Unused) != 11 || cfg.Alerts != (Alerts{3, 12}) {
+		t.Errorf("%d commands, %d responses, %d files, %d rule entries, %d unused", len(cfg.Commands), len(cfg.Responses), len(cfg.LocalFiles), len(cfg.Rules), len(cfg.Unused))
+	}
+	if c := cfg.Responses[1].Command; c.Needs != (Needs{Kind: riposte.Address, Optional: true}) || fmt.Sprint(c.ExtraArgs) != "[--zone dmz]" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestManyFindings bounds what is said about a file.
+func TestManyFindings(t *testing.T) {
+	_, findings := Inspect("f", []byte(conf(strings.Repeat("<zzzzz/>", 5000))), ossec.Wazuh)
+	if len(findings) != maxFindings+1 || findings[maxFindings].Code != "too-many" || !ossec.Failed(findings) {
+		t.Errorf("%d findings, the last %v", len(findings), findings[len(findings)-1])
 	}
 }
 

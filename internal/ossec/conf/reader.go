@@ -14,6 +14,7 @@ import (
 // reader collects what is read and what is to be said about it.
 type reader struct {
 	file     string
+	src      string
 	dialect  ossec.Dialect
 	cfg      *Config
 	findings []ossec.Finding
@@ -23,7 +24,20 @@ type reader struct {
 	firstBlock bool      // no <active-response> of this root was read yet
 }
 
-func (r *reader) add(f ossec.Finding) { r.findings = append(r.findings, f) }
+// maxFindings bounds what is said about one file.
+const maxFindings = 1000
+
+func (r *reader) add(f ossec.Finding) {
+	switch n := len(r.findings); {
+	case n < maxFindings:
+	case n == maxFindings:
+		f = ossec.Finding{Severity: ossec.Error, Pos: ossec.Pos{File: r.file, Offset: len(r.src)}, Code: "too-many",
+			Message: fmt.Sprintf("there are more than %d findings, the rest is left out", maxFindings)}
+	default:
+		return
+	}
+	r.findings = append(r.findings, f)
+}
 
 // value is the text of an element without the white space around it.
 type value struct {

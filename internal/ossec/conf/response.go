@@ -283,7 +283,7 @@ func (r *reader) timed(p *pending) {
 	case TimedUnsaid:
 		f := p.timeout.finding(ossec.Warning, "timeout-unsaid", fmt.Sprintf("add <timeout_allowed>yes</timeout_allowed> to the command in line %d", c.Pos.Line),
 			"the command %q has no <timeout_allowed>; riposte keeps the timeout, OSSEC refuses the file and Wazuh drops the timeout", c.Name)
-		f.Fix = &ossec.Edit{Offset: c.insert, Text: "\n<timeout_allowed>yes</timeout_allowed>"}
+		f.Fix = &ossec.Edit{Offset: c.insert, Text: c.indent + "<timeout_allowed>yes</timeout_allowed>"}
 		r.add(f)
 	}
 }

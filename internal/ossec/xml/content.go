@@ -109,7 +109,7 @@ func (p *parser) close(n *Node) {
 	shown := "</" + name + ">"
 	want := "</" + n.Name + ">"
 	f := ossec.Finding{Severity: ossec.Error, Pos: n.Close, Len: length, Code: codeMismatch,
-		Message: fmt.Sprintf("%s stands where %s, opened in line %d, must be closed", shown, "<"+n.Name+">", n.Pos.Line)}
+		Message: fmt.Sprintf("%s stands where the <%s> of line %d must be closed", shown, n.Name, n.Pos.Line)}
 	switch hint := p.escaped(n); {
 	case len(p.findings) == maxFindings:
 		panic(fatal(f))

@@ -1,0 +1,222 @@
+package settings
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"riposte/internal/ossec"
+)
+
+const full = `# every key
+dialect: ossec
+root: /opt/ossec
+ossec_conf: /etc/ossec.conf
+state_dir: /s
+log_dir: /l
+socket: /run/x.sock
+host: web-01
+mode: observe
+on_stop: undo
+workers: 3
+builtin: prefer
+active_response_bin: /opt/bin
+firewall: iptables
+hosts_deny: /tmp/hosts.deny
+allow: [192.0.2.0/24, "2001:db8::1", office.example]
+guard:
+  own: no
+  gateway: false
+  resolvers: off
+  sessions: false
+ladder:
+  forget_after: 7d
+script:
+  timeout: 1m30s
+  output_limit: 1000
+  user: nobody
+  generation: wazuh4
+  parallel: 2
+  pins:
+    firewall-drop.sh: ` + "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" + `
+mail:
+  host: mail.example
+  port: 465
+  from: riposte@example.org
+  to: admin@example.org
+  tls: always
+  user: u
+  password_file: /etc/riposte/secret
+sources:
+  alerts:
+    - path: /var/ossec/logs/alerts/alerts.json
+    - path: /other.json
+      dialect: ossec
+  journald:
+    enabled: true
+    units: [ssh.service]
+log:
+  level: debug
+  format: json
+`
+
+func TestParse(t *testing.T) {
+	s, findings := Parse("riposte.yaml", []byte(full))
+	if s == nil || len(findings) > 0 {
+		t.Fatal(findings)
+	}
+	want := &Settings{
+		Dialect: ossec.OSSEC, Root: "/opt/ossec", OssecConf: "/etc/ossec.conf", StateDir: "/s", LogDir: "/l", Socket: "/run/x.sock",
+		Host: "web-01", Mode: Observe, OnStop: Undo, Workers: 3, Builtin: Prefer, Bin: "/opt/bin", Firewall: Iptables,
+		HostsDeny: "/tmp/hosts.deny", Allow: []string{"192.0.2.0/24", "2001:db8::1", "office.example"},
+		Ladder: Ladder{7 * 24 * time.Hour},
+		Script: Script{90 * time.Second, 1000, "nobody", 3, 2, map[string]string{"firewall-drop.sh": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
+		Mail:   Mail{"mail.example", 465, "riposte@example.org", []string{"admin@example.org"}, Always, "u", "/etc/riposte/secret"},
+		Sources: Sources{Alerts: []AlertFile{{"/var/ossec/logs/alerts/alerts.json", ossec.Wazuh}, {"/other.json", ossec.OSSEC}},
+			Journald: Journald{true, []string{"ssh.service"}}},
+		Log: Log{1, 1},
+	}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("\n got %+v\nwant %+v", s, want)
+	}
+	if s.ConfPath() != "/etc/ossec.conf" || s.BinDir() != "/opt/bin" || s.Threads() != 3 || s.HostName() != "web-01" {
+		t.Error("given paths are not used")
+	}
+	// The sample holds every key.
+	for _, key := range Keys() {
+		name := key[strings.LastIndexByte(key, '.')+1:]
+		if !strings.Contains(full, name+":") {
+			t.Errorf("the sample has no %s", key)
+		}
+	}
+}
+
+func TestDefault(t *testing.T) {
+	for _, src := range []string{"", "\n# nothing\n", "---\n", "guard:\nallow:\n", "mode: enforce\n", "\ufeff"} {
+		s, findings := Parse("f", []byte(src))
+		if !reflect.DeepEqual(s, Default()) {
+			t.Errorf("%q: %+v %v", src, s, findings)
+		}
+	}
+	s := Default()
+	if s.ConfPath() != "/var/ossec/etc/ossec.conf" || s.BinDir() != "/var/ossec/active-response/bin" || s.Threads() < 1 || s.HostName() == "" {
+		t.Errorf("%+v", s)
+	}
+	if s.Mode.String() != "enforce" || s.Builtin.String() != "fallback" || s.Firewall.String() != "auto" || Mode(9).String() != "word(9)" {
+		t.Error("names of words")
+	}
+}
+
+func TestFindings(t *testing.T) {
+	for _, tt := range []struct {
+		src, pos, message, hint string
+		fixed                   string // "" no fix
+	}{
+		{"mod: observe\n", "1:1", "no key mod", "did you mean mode?", "mode: observe\n"},
+		{"guard:\n  gatway: true\n", "2:3", "no key guard.gatway", "did you mean gateway?", "guard:\n  gateway: true\n"},
+		{"on-stop: undo\n", "1:1", "no key on-stop", "did you mean on_stop?", "on_stop: undo\n"},
+		{"zzz: 1\n", "1:1", "no key zzz", "the keys here are dialect", ""},
+		{"host: é\n\nmod: observe", "3:1", "no key mod", "", "host: é\n\nmode: observe"},
+		{"allow: [é, ü, 1.2.3]\n", "1:15", `allow[2] cannot be "1.2.3"`, "write an address", ""},
+		{"mode: observ\n", "1:7", `mode is "observ"`, "did you mean observe?", "mode: observe\n"},
+		{"dialect: Wazuh\n", "1:10", `dialect is "Wazuh"`, "did you mean wazuh?", "dialect: wazuh\n"},
+		{"workers: many\n", "1:10", "a number from 0 to 1024", "", ""},
+		{"workers: -1\n", "1:10", "a number from 0 to 1024", "", ""},
+		{"guard: {own: maybe}\n", "1:14", "true or false", "", ""},
+		{"script: {timeout: 10}\n", "1:19", "not a time", "write 10s for seconds, 10m for minutes", ""},
+		{"script: {timeout: 10ms}\n", "1:19", "from 1s to 24h", "", ""},
+		{"ladder: {forget_after: -1h}\n", "1:24", "not a time", "", ""},
+		{"ladder: 5\n", "1:9", "ladder must hold keys", "", ""},
+		{"mode: [a]\n", "1:7", "must be a single value", "", ""},
+		{"- a\n", "1:1", "the file must hold keys", "", ""},
+		{"state_dir: var\n", "1:12", `state_dir cannot be "var"`, "from / on", ""},
+		{"state_dir: ''\n", "1:12", `state_dir cannot be ""`, "", ""},
+		{"mail: {from: root}\n", "1:14", "mail.from cannot be", "name@host", ""},
+		{"script: {pins: {a.sh: 12}}\n", "1:23", "script.pins.a.sh cannot be", "sha256sum", ""},
+		{"sources: {alerts: [{dialect: ossec}]}\n", "1:20", "sources.alerts[0] has no path", "add path", ""},
+		{"\ufeffmod: observe\n", "1:1", "no key mod", "did you mean mode?", "\ufeffmode: observe\n"},
+		{"mode: observe\n---\nmode: enforce\n", "3:1", "more than one document", "", ""},
+		{"a: &x 1\nb: *x\n", "1:1", "no key a", "", ""},
+		{"mode: &x observe\n", "1:7", "anchors", "", ""},
+		{"mode: observe\nmode: enforce\n", "2:1", "", "", ""},
+		{"mode: [\n", "1:7", "this is not YAML", "", ""},
+		{"\tmode: x\n", "1:5", "this is not YAML", "", ""},
+	} {
+		s, findings := Parse("f", []byte(tt.src))
+		if s != nil || len(findings) == 0 {
+			t.Errorf("%q: %+v %v", tt.src, s, findings)
+			continue
+		}
+		f := findings[0]
+		if f.Pos.String() != "f:"+tt.pos || !strings.Contains(f.Message, tt.message) || !strings.Contains(f.Hint, tt.hint) || f.Severity != ossec.Error || f.Code == "" {
+			t.Errorf("%q: %+v, want %s %s (%s)", tt.src, f, tt.pos, tt.message, tt.hint)
+		}
+		fixed, n := ossec.Mend("f", []byte(tt.src), findings)
+		if tt.fixed == "" && n > 0 || tt.fixed != "" && string(fixed) != tt.fixed {
+			t.Errorf("%q: mended to %q", tt.src, fixed)
+		}
+	}
+	if _, findings := Parse("f", make([]byte, maxFile+1)); len(findings) != 1 || findings[0].Code != "yaml-limit" {
+		t.Error(findings)
+	}
+	if _, findings := Parse("f", []byte(strings.Repeat("x: 1\n", 1000))); len(findings) > maxFindings+1 {
+		t.Errorf("%d findings", len(findings))
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "riposte.yaml")
+	if s, findings := Load(path); s != nil || len(findings) != 1 || findings[0].Code != "unreadable" {
+		t.Error(s, findings)
+	}
+	if err := os.WriteFile(path, []byte("mode: observe\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, findings := Load(path); s == nil || s.Mode != Observe {
+		t.Error(findings)
+	}
+}
+
+// TestReference keeps the list of keys in docs/configuration.md complete.
+func TestReference(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range Keys() {
+		if !strings.Contains(string(doc), fmt.Sprintf("| `%s` |", key)) {
+			t.Errorf("docs/configuration.md has no row for %s", key)
+		}
+	}
+	for line := range strings.SplitSeq(string(doc), "\n") {
+		if key, ok := strings.CutPrefix(line, "| `"); ok {
+			key, _, _ = strings.Cut(key, "`")
+			if !strings.HasPrefix(key, "<") && !strings.Contains(strings.Join(Keys(), "\n")+"\n", key+"\n") {
+				t.Errorf("docs/configuration.md has a row for %s, which is no key", key)
+			}
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(full))
+	for _, s := range []string{"a: &x [*x]", "? a\n: b", "mode: |\n observe\n", "{}", "<<: {mode: x}", "!!str a: b", "\"mode\": 'observe'"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		s, findings := Parse("f", src)
+		if (s == nil) != ossec.Failed(findings) {
+			t.Fatal("settings and findings disagree")
+		}
+		for _, x := range findings {
+			if x.Pos.Offset < 0 || x.Pos.Offset > len(src) {
+				t.Fatalf("impossible place %+v", x)
+			}
+		}
+		ossec.Mend("f", src, findings)
+	})
+}
