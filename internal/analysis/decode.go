@@ -1,16 +1,13 @@
 package analysis
 
-import (
-	"riposte/internal/ossec/pattern"
-	"riposte/internal/ossec/ruleset"
-)
+import "riposte/internal/ossec/ruleset"
 
 // decode finds the decoder that owns the record and takes it apart. Once a root
 // has matched no other root is tried.
 func (w *Worker) decode(r *record) {
 	roots := w.plan.plain
 	if r.hasProg {
-		roots = w.programs.lookup(w.plan, r.program).roots
+		roots = w.program.roots
 	}
 	for _, d := range roots {
 		after := 0
@@ -189,5 +186,3 @@ func (w *Worker) collectIndexed(r *record) {
 		}
 	}
 }
-
-var _ = pattern.Span{}

@@ -133,8 +133,7 @@ func (e *Engine) begin(r *record) {
 	}
 	if r.later {
 		e.gather.run(r, e.now)
-		e.worker.scanned = false
-		e.worker.conditions(r)
+		e.worker.resume(r)
 	}
 }
 

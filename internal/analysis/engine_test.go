@@ -30,11 +30,11 @@ func stock(t testing.TB, d ossec.Dialect) *ruleset.Set {
 	} else {
 		dir = filepath.Join(dir, "ossec")
 		entries = []conf.RuleEntry{{Kind: conf.DecoderFile, Path: "decoder.xml"}}
-		conf, err := os.ReadFile(filepath.Join(dir, "ossec-server.conf"))
+		data, err := os.ReadFile(filepath.Join(dir, "ossec-server.conf"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.Lines(string(conf)) {
+		for line := range strings.Lines(string(data)) {
 			line = strings.TrimSpace(line)
 			if name, ok := strings.CutPrefix(line, "<include>"); ok {
 				entries = append(entries, conf.RuleEntry{Kind: conf.RuleFile, Path: strings.TrimSuffix(name, "</include>")})

@@ -40,6 +40,7 @@ func (m *members) get(key string) string {
 func (c *channelReader) run(w *Worker, r *record) {
 	*c = channelReader{system: members{c.system.list[:0]}, data: members{c.data.list[:0]}, extra: members{c.extra.list[:0]}}
 	r.program, r.hasProg, r.stamp = "", false, ""
+	w.program = nil
 	r.decoder, r.category = w.plan.set.EventChannel(), ruleset.Internal
 	event, message := topStrings(r.full)
 	c.message = message

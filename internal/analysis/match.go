@@ -6,10 +6,9 @@ import (
 	"riposte/internal/ossec/ruleset"
 )
 
-// static reports whether the stateless conditions of a node's rule hold.
-func (w *Worker) static(r *record, n *node) bool {
-	x := n.rule
-	if x.never || x.decoder != 0 && (r.decoder == nil || int32(r.decoder.ID) != x.decoder) {
+// static reports whether the stateless conditions of a rule hold.
+func (w *Worker) static(r *record, x *rule) bool {
+	if x.never || x.decoder != 0 && r.decoderID() != x.decoder {
 		return false
 	}
 	for i := range x.static {
@@ -20,6 +19,16 @@ func (w *Worker) static(r *record, n *node) bool {
 	return true
 }
 
+// open reports whether a child is worth a look.
+func (w *Worker) open(r *record, g *gate, decoder int32) bool {
+	if g.decoder != 0 && g.decoder != decoder ||
+		g.program >= 0 && (w.program == nil || !w.program.match.Has(int(g.program))) ||
+		g.field >= 0 && w.places[g.field] == 0 {
+		return false
+	}
+	return len(g.literals) == 0 || w.any(r, g.literals)
+}
+
 // walk notes a node whose stateless conditions hold, and what may hold below
 // it. It reports whether the outcome is settled: whether some rule at or below
 // the node is final whatever was before.
@@ -27,12 +36,11 @@ func (w *Worker) walk(r *record, n *node) bool {
 	at := len(r.picks)
 	r.picks = append(r.picks, pick{node: n})
 	settled := false
-	decoder := int32(0)
-	if r.decoder != nil {
-		decoder = int32(r.decoder.ID)
-	}
-	for _, c := range n.candidates(decoder) {
-		if w.static(r, c) && w.walk(r, c) {
+	decoder := r.decoderID()
+	list := n.candidates(decoder)
+	for i := range list {
+		g := &list[i]
+		if w.open(r, g, decoder) && w.static(r, g.node.rule) && w.walk(r, g.node) {
 			settled = true
 			break
 		}
@@ -60,7 +68,7 @@ func (w *Worker) holds(r *record, c *condition) bool {
 		if !r.hasProg {
 			return false
 		}
-		return w.programs.lookup(w.plan, r.program).match.Has(c.program) != c.Negate
+		return w.program.match.Has(c.program) != c.Negate
 	case ruleset.SlotText:
 		v, ok := r.slot(c.Slot)
 		return ok && c.Pattern.Match(v) != c.Negate

@@ -65,9 +65,20 @@ type condition struct {
 type node struct {
 	*rule
 	parent   *node
-	children []*node
-	byDecode map[int32][]*node // children by decoded_as, those without included; nil: few children
-	others   []*node           // the children without decoded_as
+	children []gate
+	byDecode map[int32][]gate // children by decoded_as, those without included; nil: few children
+	others   []gate           // the children without decoded_as
+}
+
+// gate is a child of a node with what can be asked of it without a look at its
+// rule: of its conditions one that needs a program name, one that needs a
+// dynamic field and one that needs a literal.
+type gate struct {
+	node     *node
+	decoder  int32
+	program  int32 // place in plan.programs, -1: none
+	field    int32 // in Set.Fields, -1: none
+	literals []int32
 }
 
 // sonicWall holds the expressions of the SonicWall plug-in.
@@ -218,18 +229,40 @@ func (b *planBuilder) conditions(x *rule) {
 }
 
 func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
-	if len(list) == 0 {
-		return nil
-	}
 	out := make([]*node, len(list))
 	for i, n := range list {
 		x := &node{rule: b.rules[n.Rule.Index], parent: parent}
 		b.nodes[n.Index] = x
-		x.children = b.nodeList(n.Children, x)
+		for _, c := range b.nodeList(n.Children, x) {
+			if !c.never {
+				x.children = append(x.children, newGate(c))
+			}
+		}
 		x.index()
 		out[i] = x
 	}
 	return out
+}
+
+// newGate picks what a node is first asked.
+func newGate(n *node) gate {
+	g := gate{node: n, decoder: n.decoder, program: -1, field: -1}
+	for i := range n.static {
+		c := &n.static[i]
+		switch c.Kind {
+		case ruleset.Program:
+			if !c.Negate {
+				g.program = int32(c.program)
+			}
+		case ruleset.Field:
+			g.field = int32(c.Field)
+		case ruleset.Match:
+			if !c.Negate && (g.literals == nil || len(c.expr.literals) > 0 && len(c.expr.literals) < len(g.literals)) {
+				g.literals = c.expr.literals
+			}
+		}
+	}
+	return g
 }
 
 // index groups the children by the decoder that they ask for.
@@ -245,9 +278,9 @@ func (n *node) index() {
 			n.others = append(n.others, c)
 		}
 	}
-	n.byDecode = make(map[int32][]*node, len(ids))
+	n.byDecode = make(map[int32][]gate, len(ids))
 	for id := range ids {
-		var list []*node
+		var list []gate
 		for _, c := range n.children {
 			if c.decoder == 0 || c.decoder == id {
 				list = append(list, c)
@@ -258,7 +291,7 @@ func (n *node) index() {
 }
 
 // candidates returns the children that may hold for a decoder, in order.
-func (n *node) candidates(decoder int32) []*node {
+func (n *node) candidates(decoder int32) []gate {
 	if n.byDecode == nil {
 		return n.children
 	}

@@ -97,6 +97,14 @@ func (r *record) slot(s ruleset.Slot) (string, bool) {
 	return r.slots[s], r.has&(1<<s) != 0
 }
 
+// decoderID is that of the decoder that owns the record, 0: none.
+func (r *record) decoderID() int32 {
+	if r.decoder == nil {
+		return 0
+	}
+	return int32(r.decoder.ID)
+}
+
 // text makes what was appended to buf since start a string without copying it.
 // Later appends may move buf but never change what is there.
 func (r *record) text(start int) string {

@@ -102,8 +102,8 @@ func (e *Engine) try(r *record, n *node, depth int, v *Verdict) *node {
 		return nil
 	}
 	v.Trace[at].Matched = true
-	for _, c := range n.children {
-		if f := e.try(r, c, depth+1, v); f != nil {
+	for i := range n.children {
+		if f := e.try(r, n.children[i].node, depth+1, v); f != nil {
 			return f
 		}
 	}

@@ -20,6 +20,7 @@ type Worker struct {
 	programs *programCache
 	caps     []pattern.Span
 
+	program *program     // what is known of the record's program name; nil: it has none
 	hits    pattern.Bits // literals that occur in the record
 	scanned bool
 	places  []int32 // for each of Set.Fields where it stands among the record's, from 1
@@ -38,6 +39,10 @@ func (w *Worker) prepare(r *record, ev *riposte.Event) {
 	r.reset(ev)
 	w.scanned = false
 	w.pre.run(r)
+	w.program = nil
+	if r.hasProg {
+		w.program = w.programs.lookup(w.plan, r.program)
+	}
 	if ev.Format == riposte.FormatEventChannel && w.plan.wazuh {
 		w.channel.run(w, r)
 	} else {
@@ -53,6 +58,16 @@ func (w *Worker) prepare(r *record, ev *riposte.Event) {
 	w.conditions(r)
 }
 
+// resume does what prepare left for after the accumulator.
+func (w *Worker) resume(r *record) {
+	w.scanned = false
+	w.program = nil
+	if r.hasProg {
+		w.program = w.programs.lookup(w.plan, r.program)
+	}
+	w.conditions(r)
+}
+
 // conditions finds the rules whose stateless conditions hold.
 func (w *Worker) conditions(r *record) {
 	if w.opt.Geo != nil {
@@ -62,7 +77,7 @@ func (w *Worker) conditions(r *record) {
 	if r.category != ruleset.OSSECAlert && !r.dropped {
 		w.enterPlaces(r)
 		for _, n := range w.plan.roots {
-			if n.Category == r.category && w.static(r, n) && w.walk(r, n) {
+			if n.Category == r.category && w.static(r, n.rule) && w.walk(r, n) {
 				break
 			}
 		}
@@ -135,15 +150,17 @@ func (w *Worker) leavePlaces(r *record) {
 // may reports whether an expression can match the record at all: whether one
 // of its literals occurs in it.
 func (w *Worker) may(r *record, e *expression) bool {
-	if len(e.literals) == 0 {
-		return true
-	}
+	return len(e.literals) == 0 || w.any(r, e.literals)
+}
+
+// any reports whether one of the literals occurs in the record.
+func (w *Worker) any(r *record, literals []int32) bool {
 	if !w.scanned {
 		w.hits.Clear()
 		w.plan.scanner.Scan(r.log, w.hits)
 		w.scanned = true
 	}
-	for _, id := range e.literals {
+	for _, id := range literals {
 		if w.hits.Has(int(id)) {
 			return true
 		}
