@@ -464,6 +464,7 @@ func TestBreaker(t *testing.T) {
 				t.Fatal(r)
 			}
 		}
+		time.Sleep(11 * time.Second)
 		for n := range 20 {
 			if r := admit(10 + n); r != nil {
 				t.Fatal(r)
