@@ -22,6 +22,8 @@ import (
 type Options struct {
 	// Settings is the path of riposte.yaml; empty: the default one, if any.
 	Settings string
+	// Given are settings that were read already; nil: they are read.
+	Given *settings.Settings
 	// Conf is the path of ossec.conf; empty: as the settings say.
 	Conf string
 	// Source is the text to be checked instead of the file at Conf; nil: the
@@ -84,8 +86,10 @@ func Run(o Options) *Report {
 // settings reads riposte.yaml. When it has errors the rest is checked with
 // the defaults.
 func (r *Report) settings(o Options) *settings.Settings {
-	s, findings := settings.Load(o.Settings)
-	r.Findings = findings
+	s := o.Given
+	if s == nil {
+		s, r.Findings = settings.Load(o.Settings)
+	}
 	r.Settings = s
 	if s == nil {
 		s = settings.Default()

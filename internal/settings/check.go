@@ -49,7 +49,7 @@ func isHost(text string) bool {
 }
 
 // Keys lists every key of riposte.yaml with dots between the levels and [] for
-// the items of a list, in the order of the structures.
+// the items of a list and NAME for what a table is keyed by, in the order of the structures.
 func Keys() []string { return keys(reflect.TypeFor[Settings](), "") }
 
 func keys(t reflect.Type, path string) []string {
@@ -62,6 +62,8 @@ func keys(t reflect.Type, path string) []string {
 			out = append(out, keys(f.Type, name)...)
 		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
 			out = append(out, keys(f.Type.Elem(), name+"[]")...)
+		case f.Type.Kind() == reflect.Map && f.Type.Elem().Kind() == reflect.Struct:
+			out = append(out, keys(f.Type.Elem(), name+".NAME")...)
 		default:
 			out = append(out, name)
 		}

@@ -29,6 +29,14 @@ type Settings struct {
 	// The configuration; empty: etc/ossec.conf below root, or riposte's own
 	// when there is none.
 	OssecConf string `yaml:"ossec_conf" check:"path?"`
+	// Which rules are loaded: auto, those that ossec.conf names if they are
+	// there, else the built-in ones; config, those that ossec.conf names;
+	// builtin, riposte's own.
+	Rules Rules `yaml:"rules"`
+	// Directories of decoder and rule files (*.xml) that are loaded after all
+	// others; they need not be there.
+	OwnDecoders string `yaml:"own_decoders" check:"path"`
+	OwnRules    string `yaml:"own_rules" check:"path"`
 	// Where responses in force, offenders and positions are kept.
 	StateDir string `yaml:"state_dir" check:"path"`
 	// Where alerts.json, alerts.log and active-responses.log are written.
@@ -78,6 +86,33 @@ type Guard struct {
 	Resolvers bool `yaml:"resolvers"`
 	// Protect the addresses that administrators are logged in from.
 	Sessions bool `yaml:"sessions"`
+	// The widest networks that a response may act on, as the length of their
+	// prefix.
+	WidestIPv4 int `yaml:"widest_ipv4" min:"1" max:"32"`
+	WidestIPv6 int `yaml:"widest_ipv6" min:"1" max:"128"`
+	// Bounds of each command that limits does not name.
+	Limit  Limit            `yaml:"limit"`
+	Limits map[string]Limit `yaml:"limits"`
+	// Stops all responses when too many targets are acted on at once.
+	Breaker Breaker `yaml:"breaker"`
+}
+
+// Limit bounds a command.
+type Limit struct {
+	// New responses in any minute; 0: no bound.
+	PerMinute int `yaml:"per_minute" min:"0" max:"1000000"`
+	// Responses in force at once; 0: no bound.
+	InForce int `yaml:"in_force" min:"0" max:"10000000"`
+}
+
+// Breaker is about a rule gone wild, or forged addresses.
+type Breaker struct {
+	// This many distinct targets open it; 0: it never opens.
+	Targets int `yaml:"targets" min:"0" max:"10000000"`
+	// Within this time.
+	Within time.Duration `yaml:"within" min:"1s" max:"24h"`
+	// After this time it closes by itself; 0: only by hand.
+	Cooldown time.Duration `yaml:"cooldown"`
 }
 
 // Ladder is about repeated offenders.
@@ -158,7 +193,9 @@ func Default() *Settings {
 	return &Settings{
 		Dialect: ossec.Wazuh, Root: "/var/ossec", StateDir: "/var/lib/riposte", LogDir: "/var/log/riposte",
 		Socket: "/run/riposte/riposte.sock", HostsDeny: "/etc/hosts.deny",
-		Guard:  Guard{Own: true, Gateway: true, Resolvers: true, Sessions: true},
+		OwnDecoders: "/etc/riposte/decoders", OwnRules: "/etc/riposte/rules",
+		Guard: Guard{Own: true, Gateway: true, Resolvers: true, Sessions: true, WidestIPv4: 24, WidestIPv6: 48,
+			Breaker: Breaker{Within: 10 * time.Second, Cooldown: time.Minute}},
 		Ladder: Ladder{ForgetAfter: 30 * 24 * time.Hour},
 		Script: Script{Timeout: time.Minute, OutputLimit: 64 << 10, Parallel: 8},
 	}

@@ -16,6 +16,9 @@ const full = `# every key
 dialect: ossec
 root: /opt/ossec
 ossec_conf: /etc/ossec.conf
+rules: builtin
+own_decoders: /d
+own_rules: /r
 state_dir: /s
 log_dir: /l
 socket: /run/x.sock
@@ -33,6 +36,15 @@ guard:
   gateway: false
   resolvers: off
   sessions: false
+  widest_ipv4: 32
+  widest_ipv6: 64
+  limit: {per_minute: 10}
+  limits:
+    firewall-drop: {in_force: 5}
+  breaker:
+    targets: 500
+    within: 20s
+    cooldown: 0
 ladder:
   forget_after: 7d
 script:
@@ -73,6 +85,9 @@ func TestParse(t *testing.T) {
 		Dialect: ossec.OSSEC, Root: "/opt/ossec", OssecConf: "/etc/ossec.conf", StateDir: "/s", LogDir: "/l", Socket: "/run/x.sock",
 		Host: "web-01", Mode: Observe, OnStop: Undo, Workers: 3, Builtin: Prefer, Bin: "/opt/bin", Firewall: Iptables,
 		HostsDeny: "/tmp/hosts.deny", Allow: []string{"192.0.2.0/24", "2001:db8::1", "office.example"},
+		Rules: RulesBuiltin, OwnDecoders: "/d", OwnRules: "/r",
+		Guard: Guard{WidestIPv4: 32, WidestIPv6: 64, Limit: Limit{PerMinute: 10},
+			Limits: map[string]Limit{"firewall-drop": {InForce: 5}}, Breaker: Breaker{Targets: 500, Within: 20 * time.Second}},
 		Ladder: Ladder{7 * 24 * time.Hour},
 		Script: Script{90 * time.Second, 1000, "nobody", 3, 2, map[string]string{"firewall-drop.sh": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
 		Mail:   Mail{"mail.example", 465, "riposte@example.org", []string{"admin@example.org"}, Always, "u", "/etc/riposte/secret"},
@@ -130,6 +145,7 @@ func TestFindings(t *testing.T) {
 		{"script: {timeout: 10}\n", "1:19", "not a time", "write 10s for seconds, 10m for minutes", ""},
 		{"script: {timeout: 10ms}\n", "1:19", "from 1s to 24h", "", ""},
 		{"ladder: {forget_after: -1h}\n", "1:24", "not a time", "", ""},
+		{"guard: {limits: {x: {per_minit: 5}}}\n", "1:22", "no key guard.limits.x.per_minit", "did you mean per_minute?", "guard: {limits: {x: {per_minute: 5}}}\n"},
 		{"ladder: 5\n", "1:9", "ladder must hold keys", "", ""},
 		{"mode: [a]\n", "1:7", "must be a single value", "", ""},
 		{"- a\n", "1:1", "the file must hold keys", "", ""},

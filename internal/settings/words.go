@@ -11,6 +11,7 @@ type (
 	Mode       uint8
 	OnStop     uint8
 	Builtin    uint8
+	Rules      uint8
 	Firewall   uint8
 	Generation uint8
 	TLS        uint8
@@ -36,6 +37,12 @@ const (
 )
 
 const (
+	RulesAuto Rules = iota
+	RulesConfig
+	RulesBuiltin
+)
+
+const (
 	FirewallAuto Firewall = iota
 	Nftables
 	Iptables
@@ -52,6 +59,7 @@ var (
 	modeWords       = words{"enforce", "observe"}
 	onStopWords     = words{"keep", "undo"}
 	builtinWords    = words{"fallback", "prefer", "never"}
+	rulesWords      = words{"auto", "config", "builtin"}
 	firewallWords   = words{"auto", "nftables", "iptables", "none"}
 	generationWords = words{"auto", "ossec", "wazuh3", "wazuh4", "wazuh5"}
 	tlsWords        = words{"opportunistic", "always", "never"}
@@ -62,6 +70,7 @@ var (
 func (m Mode) String() string       { return modeWords.name(uint8(m)) }
 func (o OnStop) String() string     { return onStopWords.name(uint8(o)) }
 func (b Builtin) String() string    { return builtinWords.name(uint8(b)) }
+func (r Rules) String() string      { return rulesWords.name(uint8(r)) }
 func (f Firewall) String() string   { return firewallWords.name(uint8(f)) }
 func (g Generation) String() string { return generationWords.name(uint8(g)) }
 func (t TLS) String() string        { return tlsWords.name(uint8(t)) }
@@ -79,6 +88,7 @@ type choice interface{ choices() words }
 func (Mode) choices() words       { return modeWords }
 func (OnStop) choices() words     { return onStopWords }
 func (Builtin) choices() words    { return builtinWords }
+func (Rules) choices() words      { return rulesWords }
 func (Firewall) choices() words   { return firewallWords }
 func (Generation) choices() words { return generationWords }
 func (TLS) choices() words        { return tlsWords }
