@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"riposte/internal/host"
 )
 
 // suffix ends the name of a record: the account's name stands before it.
@@ -22,20 +24,7 @@ func (m *Account) record(a account) error {
 	if err := os.MkdirAll(m.o.Dir, 0o700); err != nil {
 		return fmt.Errorf("account: record of %s: %w", a.Name, err)
 	}
-	f, err := os.CreateTemp(m.o.Dir, "new-")
-	if err != nil {
-		return fmt.Errorf("account: record of %s: %w", a.Name, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), m.file(a.Name))
-	}
-	if err == nil {
-		err = syncDir(m.o.Dir)
-	}
-	if err != nil {
+	if err := host.ReplaceFile(m.file(a.Name), b, 0o600); err != nil {
 		return fmt.Errorf("account: record of %s: %w", a.Name, err)
 	}
 	return nil

@@ -21,14 +21,31 @@ import (
 
 // Options say how mail is sent.
 type Options struct {
-	Server string        // host, address, host:port, [address]:port, or the path of a sendmail program
-	From   string        // "" for riposte at this host
-	To     []string      // at least one
-	Host   string        // name of this host; "" for the system's
-	Limit  time.Duration // for one try; 0 for 15 s
-	Tries  int           // 0 for three
-	Pause  time.Duration // before the second try, twice that before the third; 0 for a second
+	Server   string        // host, address, host:port, [address]:port, or the path of a sendmail program
+	Port     int           // unless Server names one; 0: 587 with TLS Always, else 25
+	TLS      TLS           // of the connection to Server
+	User     string        // account at the server; "" for none
+	Password string        // of that account
+	From     string        // "" for riposte at this host
+	To       []string      // at least one
+	Host     string        // name of this host; "" for the system's
+	Limit    time.Duration // for one try; 0 for 15 s
+	Tries    int           // 0 for three
+	Pause    time.Duration // before the second try, twice that before the third; 0 for a second
 }
+
+// TLS says whether mail is sent encrypted.
+type TLS uint8
+
+// Opportunistic is what mail servers do among themselves: encrypted when the
+// server offers it, whoever it is, since the alternative is to send in the
+// clear. Always is to that very server or not at all, on port 465 from the
+// first byte. Never does without.
+const (
+	Opportunistic TLS = iota
+	Always
+	Never
+)
 
 // Mail is the mechanism. It may be used by several goroutines at once.
 type Mail struct {
@@ -86,9 +103,25 @@ func New(o Options) (*Mail, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.send = relay{host: host, port: port, helo: helo(o.Host), limit: o.Limit}.send
+	switch {
+	case port > 0:
+	case o.Port > 0:
+		port = o.Port
+	case o.TLS == Always:
+		port = 587
+	default:
+		port = 25
+	}
+	m.send = relay{
+		host: host, port: port, helo: helo(o.Host), limit: o.Limit,
+		tls: o.TLS, implicit: o.TLS == Always && port == implicitPort, user: o.User, password: o.Password,
+	}.send
 	return m, nil
 }
+
+// implicitPort is where a connection is encrypted from its first byte (RFC
+// 8314).
+const implicitPort = 465
 
 // address returns the bare address, which the two ways of sending put on a
 // command line or in a protocol line.
@@ -103,9 +136,9 @@ func address(setting, text string) (string, error) {
 	return a.Address, nil
 }
 
-// server splits the setting into host and port, 25 unless given.
+// server splits the setting into host and port, 0 unless given.
 func server(text string) (host string, port int, err error) {
-	host, port = strings.Trim(text, "[]"), 25
+	host = strings.Trim(text, "[]")
 	if h, p, err := net.SplitHostPort(text); err == nil {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"riposte"
@@ -33,9 +34,9 @@ import (
 // server is a mail server that keeps what it is given and refuses what the test
 // tells it to.
 type received struct {
-	from, to string
-	data     []byte
-	tls      bool
+	from, to, user string
+	data           []byte
+	tls            bool
 }
 
 type postOffice struct {
@@ -46,6 +47,9 @@ type postOffice struct {
 	rcpts  int
 	datas  int
 	server *smtp.Server
+
+	user, password string
+	implicit       bool
 }
 
 func (p *postOffice) NewSession(c *smtp.Conn) (smtp.Session, error) {
@@ -53,9 +57,21 @@ func (p *postOffice) NewSession(c *smtp.Conn) (smtp.Session, error) {
 }
 
 type session struct {
-	p        *postOffice
-	c        *smtp.Conn
-	from, to string
+	p              *postOffice
+	c              *smtp.Conn
+	from, to, user string
+}
+
+func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+
+func (s *session) Auth(string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(_, user, password string) error {
+		if user != s.p.user || password != s.p.password {
+			return smtp.ErrAuthFailed
+		}
+		s.user = user
+		return nil
+	}), nil
 }
 
 func (s *session) Mail(from string, _ *smtp.MailOptions) error { s.from = from; return nil }
@@ -87,7 +103,7 @@ func (s *session) Data(r io.Reader) error {
 		}
 	}
 	_, secure := s.c.TLSConnectionState()
-	s.p.mail = append(s.p.mail, received{s.from, s.to, b, secure})
+	s.p.mail = append(s.p.mail, received{s.from, s.to, s.user, b, secure})
 	return nil
 }
 
@@ -100,6 +116,9 @@ func (p *postOffice) open(t *testing.T, secure *tls.Config) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p.implicit {
+		l = tls.NewListener(l, secure)
 	}
 	p.server = smtp.NewServer(p)
 	p.server.Domain = "mx.test"
@@ -314,25 +333,122 @@ func pick(refuse bool, err error) error {
 	return nil
 }
 
-// TestEncrypted: a server's STARTTLS is taken up though nobody vouches for it.
-func TestEncrypted(t *testing.T) {
+// certificate is one that its own holder vouches for, for 127.0.0.1.
+func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &postOffice{}
-	at := p.open(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}}})
-	if r := apply(t, newMail(t, at), effect()); r.Err != nil {
-		t.Fatal(r.Err)
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if len(p.mail) != 1 || !p.mail[0].tls {
-		t.Errorf("received %d mails, encrypted: %v", len(p.mail), len(p.mail) > 0 && p.mail[0].tls)
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// TestTLS: what each setting makes of a server with a certificate that nobody
+// knows, with one that is known, and without any.
+func TestTLS(t *testing.T) {
+	cert, pool := certificate(t)
+	tests := []struct {
+		name   string
+		tls    TLS
+		offers bool
+		roots  *x509.CertPool
+		user   string
+		mails  int
+		secure bool
+		says   string
+	}{
+		{"opportunistic, unknown", Opportunistic, true, nil, "", 1, true, ""},
+		{"opportunistic, none", Opportunistic, false, nil, "", 1, false, ""},
+		{"opportunistic, unknown, with a password", Opportunistic, true, nil, "bob", 0, false, "certificate"},
+		{"opportunistic, known, with a password", Opportunistic, true, pool, "bob", 1, true, ""},
+		{"always, known", Always, true, pool, "", 1, true, ""},
+		{"always, known, with a password", Always, true, pool, "bob", 1, true, ""},
+		{"always, known, wrong password", Always, true, pool, "eve", 0, false, "AUTH"},
+		{"always, unknown", Always, true, nil, "", 0, false, "certificate"},
+		{"always, none", Always, false, pool, "", 0, false, "STARTTLS"},
+		{"never", Never, true, nil, "", 1, false, ""},
 	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &postOffice{user: "bob", password: "secret"}
+			var config *tls.Config
+			if tt.offers {
+				config = &tls.Config{Certificates: []tls.Certificate{cert}}
+			}
+			host, port, err := server(p.open(t, config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := relay{host: host, port: port, helo: "web-01.test", tls: tt.tls, roots: tt.roots, user: tt.user, password: "secret", limit: 5 * time.Second}
+			e := effect()
+			err = r.send(t.Context(), "admin@mx.test", write(&e, "riposte@web-01.test", "web-01"))
+			if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("error %v, expected %q", err, tt.says)
+			}
+			if len(p.mail) != tt.mails || tt.mails > 0 && (p.mail[0].tls != tt.secure || p.mail[0].user != tt.user) {
+				t.Errorf("received %+v", p.mail)
+			}
+		})
+	}
+}
+
+// TestImplicitTLS: a connection that is encrypted from its first byte.
+func TestImplicitTLS(t *testing.T) {
+	cert, pool := certificate(t)
+	p := &postOffice{implicit: true}
+	host, port, err := server(p.open(t, &tls.Config{Certificates: []tls.Certificate{cert}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := effect()
+	r := relay{host: host, port: port, helo: "web-01.test", tls: Always, implicit: true, roots: pool, limit: 5 * time.Second}
+	if err := r.send(t.Context(), "admin@mx.test", write(&e, "riposte@web-01.test", "web-01")); err != nil || len(p.mail) != 1 || !p.mail[0].tls {
+		t.Errorf("error %v, received %d", err, len(p.mail))
+	}
+}
+
+func TestPort(t *testing.T) {
+	f := func(o Options, port int) {
+		t.Helper()
+		o.To = []string{"admin@mx.test"}
+		m, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said string
+		m.o.Tries = 1
+		r := m.Apply(t.Context(), []enforce.Effect{effect()})[0]
+		if r.Err != nil {
+			said = r.Err.Error()
+		}
+		if !strings.Contains(said, fmt.Sprintf("127.0.0.1:%d", port)) {
+			t.Errorf("%+v: error %q, expected port %d", o, said, port)
+		}
+	}
+	free := func() int { // nobody listens
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return l.Addr().(*net.TCPAddr).Port
+	}()
+	f(Options{Server: "127.0.0.1", Port: free}, free)
+	f(Options{Server: fmt.Sprintf("127.0.0.1:%d", free), Port: 25}, free)
 }
 
 // TestSilence: a server that accepts the connection and says nothing, and one

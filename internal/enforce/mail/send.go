@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -35,10 +36,14 @@ func (l *letter) message(to string) (*gomail.Msg, error) {
 
 // relay sends through a mail server.
 type relay struct {
-	host  string
-	port  int
-	helo  string
-	limit time.Duration
+	host           string
+	port           int
+	helo           string
+	tls            TLS
+	implicit       bool           // the connection is encrypted from the first byte
+	roots          *x509.CertPool // who may vouch for the server; nil for the system's
+	user, password string
+	limit          time.Duration
 }
 
 func (r relay) send(ctx context.Context, to string, l *letter) error {
@@ -48,22 +53,32 @@ func (r relay) send(ctx context.Context, to string, l *letter) error {
 	}
 	hangUp := func() {}
 	defer func() { hangUp() }()
-	client, err := gomail.NewClient(r.host,
-		gomail.WithPort(r.port), gomail.WithHELO(r.helo), gomail.WithTimeout(r.limit),
-		// As mail servers do among themselves: encrypted when the server offers
-		// it, whoever it is, since the alternative is to send in the clear.
-		gomail.WithTLSPolicy(gomail.TLSOpportunistic),
-		gomail.WithTLSConfig(&tls.Config{ServerName: r.host, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}),
+	config := &tls.Config{
+		ServerName: r.host, RootCAs: r.roots, MinVersion: tls.VersionTLS12,
+		InsecureSkipVerify: r.tls == Opportunistic && r.user == "", // a password goes to no stranger
+	}
+	options := []gomail.Option{
+		gomail.WithPort(r.port), gomail.WithHELO(r.helo), gomail.WithTimeout(r.limit), gomail.WithTLSConfig(config),
+		gomail.WithTLSPolicy(map[TLS]gomail.TLSPolicy{
+			Opportunistic: gomail.TLSOpportunistic, Always: gomail.TLSMandatory, Never: gomail.NoTLS,
+		}[r.tls]),
 		gomail.WithDialContextFunc(func(dialing context.Context, network, address string) (net.Conn, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(dialing, network, address)
+			conn, err := r.dial(dialing, network, address, config)
 			if err == nil {
 				// The client's own limit starts anew with each command.
 				stop := context.AfterFunc(ctx, func() { conn.Close() })
 				hangUp = func() { stop(); conn.Close() }
 			}
 			return conn, err
-		}))
+		}),
+	}
+	if r.user != "" {
+		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(r.user), gomail.WithPassword(r.password))
+	}
+	if r.implicit {
+		options = append(options, gomail.WithSSL())
+	}
+	client, err := gomail.NewClient(r.host, options...)
 	if err != nil {
 		return err
 	}
@@ -75,6 +90,13 @@ func (r relay) send(ctx context.Context, to string, l *letter) error {
 		return fmt.Errorf("%w: %v", cut, err)
 	}
 	return err
+}
+
+func (r relay) dial(ctx context.Context, network, address string, config *tls.Config) (net.Conn, error) {
+	if r.implicit {
+		return (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // program hands the mail to a sendmail program.
