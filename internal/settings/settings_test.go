@@ -208,13 +208,21 @@ func TestReference(t *testing.T) {
 			t.Errorf("docs/configuration.md has no row for %s", key)
 		}
 	}
-	for line := range strings.SplitSeq(string(doc), "\n") {
+	_, reference, _ := strings.Cut(string(doc), "## riposte.yaml")
+	var sample strings.Builder
+	for line := range strings.SplitSeq(reference, "\n") {
 		if key, ok := strings.CutPrefix(line, "| `"); ok {
 			key, _, _ = strings.Cut(key, "`")
-			if !strings.HasPrefix(key, "<") && !strings.Contains(strings.Join(Keys(), "\n")+"\n", key+"\n") {
+			if !strings.Contains(strings.Join(Keys(), "\n")+"\n", key+"\n") {
 				t.Errorf("docs/configuration.md has a row for %s, which is no key", key)
 			}
 		}
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			sample.WriteString(code + "\n")
+		}
+	}
+	if s, findings := Parse("sample", []byte(sample.String())); s == nil || s.Guard.Breaker.Targets != 500 {
+		t.Errorf("the sample in docs/configuration.md is wrong: %v", findings)
 	}
 }
 
