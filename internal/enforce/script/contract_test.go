@@ -44,9 +44,10 @@ func TestReadHandshake(t *testing.T) {
 }
 
 func TestOutput(t *testing.T) {
+	const keep, keepHead, keepTail = 8 << 10, 6 << 10, 2 << 10
 	f := func(want string, parts ...string) {
 		t.Helper()
-		var c capture
+		c := capture{limit: keep}
 		for _, p := range parts {
 			c.Write([]byte(p))
 		}
@@ -101,15 +102,16 @@ func FuzzConversation(f *testing.F) {
 	f.Add([]byte("{\"version\":1,\"origin\":{},\"command\":\"check_keys\",\"parameters\":{\"keys\":[\"a\"]}}\nhello\n"), 10, true)
 	f.Add([]byte("a\x1b[2J\nb"), 1, false)
 	f.Add([]byte("{\"command\":\"check_keys\",\"parameters\":{\"keys\":[null,{}]}}\n\n"), 0, false)
+	const keep = 1 << 10
 	f.Fuzz(func(t *testing.T, text []byte, at int, any bool) {
-		var out capture
+		out := capture{limit: keep}
 		c := conversation{out: &out, anyLine: any, asked: make(chan struct{})}
 		at = min(max(at, 0), len(text))
 		c.Write(text[:at])
 		c.Write(text[at:])
 		c.flush()
 		s := out.String()
-		if len(s) > 6*(keepHead+keepTail)+100 {
+		if len(s) > 6*keep+100 {
 			t.Errorf("output of %d bytes", len(s))
 		}
 		for _, r := range s {

@@ -7,18 +7,15 @@ import (
 	"riposte/internal/enforce"
 )
 
-// Of what a script prints the beginning and the end are kept: the one tells
-// what it was about to do, the other why it could not.
-const (
-	keepHead = 6 << 10
-	keepTail = 2 << 10
-)
-
-// capture keeps the beginning and the end of what is written to it.
+// capture keeps the beginning and the end of what is written to it: of what a
+// script prints the one tells what it was about to do, the other why it could
+// not.
 type capture struct {
+	limit int // bytes that are kept: three quarters of the beginning, one of the end
+
 	mu   sync.Mutex
 	head []byte
-	tail []byte // the last bytes after head, up to twice keepTail
+	tail []byte // the last bytes after head
 	lost int    // bytes between the two
 }
 
@@ -26,21 +23,16 @@ func (c *capture) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(p)
-	if room := keepHead - len(c.head); room > 0 {
+	most := c.limit / 4 // of the end
+	if room := c.limit - most - len(c.head); room > 0 {
 		k := min(room, len(p))
 		c.head = append(c.head, p[:k]...)
 		p = p[k:]
 	}
-	if len(p) > keepTail {
-		c.lost += len(c.tail) + len(p) - keepTail
-		c.tail = append(c.tail[:0], p[len(p)-keepTail:]...)
-		return n, nil
-	}
-	c.tail = append(c.tail, p...)
-	if over := len(c.tail) - keepTail; over > 0 {
-		c.lost += over
-		c.tail = append(c.tail[:0], c.tail[over:]...)
-	}
+	c.tail = append(c.tail, p[max(0, len(p)-most):]...)
+	over := max(0, len(c.tail)-most)
+	c.lost += over + max(0, len(p)-most)
+	c.tail = append(c.tail[:0], c.tail[over:]...)
 	return n, nil
 }
 

@@ -40,6 +40,7 @@ type call struct {
 	anyLine bool   // the first line that the script prints is answered, whatever it says
 
 	limit time.Duration // for the whole call
+	keep  int           // bytes of its output
 
 	// grace is how long a script that has read its line may take to ask
 	// check_keys. After it the input ends, for a script that reads its input to
@@ -67,7 +68,7 @@ type ending struct {
 
 // call makes the call that tells the script of st's generation to act.
 func (r *Runner) call(path string, st *state, act riposte.Action) *call {
-	c := &call{path: path, dir: workDir(r.o.Dir), env: environment(r.as), as: r.as, limit: r.o.Limit, grace: r.o.Grace}
+	c := &call{path: path, dir: workDir(r.o.Dir), env: environment(r.as), as: r.as, limit: r.o.Limit, grace: r.o.Grace, keep: r.o.Output}
 	if st.Generation.arguments() {
 		c.args = append([]string{act.String()}, st.Args...)
 	}
@@ -98,7 +99,7 @@ func workDir(bin string) string {
 // too long or ctx ends. What a script leaves running on purpose is let be.
 func (c *call) run(ctx context.Context) (end ending) {
 	began := time.Now()
-	var out capture
+	out := capture{limit: c.keep}
 	talk := &conversation{out: &out, anyLine: c.anyLine, asked: make(chan struct{})}
 	defer func() {
 		end.took = time.Since(began)

@@ -39,6 +39,7 @@ type Options struct {
 	Limit       time.Duration               // run time of one call; 0 for a minute
 	Grace       time.Duration               // see call.grace; 0 for a second
 	Parallel    int                         // scripts running at once; 0 for eight
+	Output      int                         // bytes of its output that are kept; 0 for 64 KiB
 	EncodeAlert func(*riposte.Alert) []byte // one alert in Wazuh 4's alerts.json layout; nil for the target alone
 }
 
@@ -69,6 +70,9 @@ func New(o Options) (*Runner, error) {
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = 8
+	}
+	if o.Output <= 0 {
+		o.Output = 64 << 10
 	}
 	if o.Dir != "" {
 		dir, err := filepath.Abs(o.Dir)
