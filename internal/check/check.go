@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 
 	"riposte"
@@ -136,6 +137,7 @@ func (r *Report) config(o Options, s *settings.Settings, src []byte) {
 	r.Loaded = len(rules)
 	explained, more := response.New(cfg, r.Dialect, nil).Explain(rules)
 	more = append(more, mail(s, cfg)...)
+	more = append(more, unread(cfg)...)
 	for _, e := range explained {
 		r.Responses = append(r.Responses, Response{Explanation: e})
 	}
@@ -182,4 +184,24 @@ func mail(s *settings.Settings, cfg *conf.Config) []ossec.Finding {
 		}
 	}
 	return nil
+}
+
+// unread notes sources of events that this host cannot read.
+func unread(cfg *conf.Config) []ossec.Finding {
+	var out []ossec.Finding
+	home := map[string]string{"eventchannel": "windows", "eventlog": "windows", "macos": "darwin"}
+	for _, l := range cfg.LocalFiles {
+		if goos := home[l.Format]; goos != "" && goos != runtime.GOOS {
+			out = append(out, ossec.Finding{Severity: ossec.Note, Pos: l.Pos, Len: len("<localfile"), Code: "not-here",
+				Message: "this host has no logs of format " + l.Format})
+		}
+	}
+	for _, m := range cfg.Remotes {
+		if !m.Syslog {
+			out = append(out, ossec.Finding{Severity: ossec.Note, Pos: m.Pos, Len: len("<remote"), Code: "remote-secure",
+				Message: "riposte does not speak the protocol of OSSEC's and Wazuh's agents: nothing is received here",
+				Hint:    "let their manager receive them, and give its alerts.json as sources.alerts in riposte.yaml"})
+		}
+	}
+	return out
 }

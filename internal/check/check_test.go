@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
 	"riposte"
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/conf"
+	"riposte/internal/ossec/xml"
 	"riposte/internal/response"
 	"riposte/internal/settings"
 )
@@ -154,6 +157,72 @@ func TestProse(t *testing.T) {
 	}
 }
 
+// TestStockRules explains the examples with all rules of both real systems.
+func TestStockRules(t *testing.T) {
+	root := os.Getenv("RIPOSTE_CONFORMANCE")
+	if root == "" {
+		root = "../../../shared/conformance"
+	}
+	for _, d := range []ossec.Dialect{ossec.OSSEC, ossec.Wazuh} {
+		files, err := filepath.Glob(filepath.Join(root, d.String(), "rules", "*.xml"))
+		if err != nil || len(files) == 0 {
+			t.Skipf("no conformance data in %s (set RIPOSTE_CONFORMANCE)", root)
+		}
+		stock := stockRules(t, d, files)
+		o := options(t, "testdata/seed.conf")
+		o.Dialect = &d
+		o.Rules = func(*settings.Settings, *conf.Config) ([]response.Rule, []ossec.Finding) { return stock, nil }
+		r := Run(o)
+		if len(r.Findings) != 8 || r.Findings[0].Message != "no loaded rule has id 10005; this response can never fire" {
+			t.Errorf("%s: %s", d, brief(r.Findings))
+		}
+		for i, e := range r.Responses {
+			if (len(e.Rules) > 0) != (i > 0) {
+				t.Errorf("%s: %s", d, e)
+			}
+		}
+		t.Logf("%s, %d rules: %s", d, len(stock), r.Responses[3])
+	}
+}
+
+// stockRules reads id, level and groups of the rules in files.
+func stockRules(t *testing.T, d ossec.Dialect, files []string) []response.Rule {
+	var out []response.Rule
+	for _, path := range files {
+		src, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes, err := xml.Parse(path, src, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range nodes {
+			name, _ := group.Attr("name")
+			for _, n := range group.Children {
+				rule := response.Rule{Groups: name}
+				for _, a := range n.Attrs {
+					switch a.Name {
+					case "id":
+						rule.ID, _ = strconv.Atoi(a.Value)
+					case "level":
+						rule.Level, _ = strconv.Atoi(a.Value)
+					}
+				}
+				for _, c := range n.Children {
+					if c.Name == "group" {
+						rule.Groups += c.Text
+					}
+				}
+				if n.Name == "rule" {
+					out = append(out, rule)
+				}
+			}
+		}
+	}
+	return out
+}
+
 func TestSources(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -193,6 +262,10 @@ func TestSources(t *testing.T) {
 }
 
 func TestWiring(t *testing.T) {
+	elsewhere := "macos"
+	if runtime.GOOS == "darwin" {
+		elsewhere = "eventlog"
+	}
 	o := options(t, "ossec.conf")
 	o.Source = []byte(`<ossec_config>
 <command><name>drop</name><executable>firewall-drop</executable><expect>srcip</expect></command>
@@ -200,6 +273,8 @@ func TestWiring(t *testing.T) {
 <active-response><command>drop</command><location>local</location><level>10</level></active-response>
 <active-response><command>mail</command><location>server</location><level>3</level></active-response>
 <active-response><command>mail</command><location>server</location><level>12</level></active-response>
+<remote><connection>secure</connection></remote>
+<localfile><location>x</location><log_format>` + elsewhere + `</log_format></localfile>
 </ossec_config>`)
 	o.Rules = func(s *settings.Settings, cfg *conf.Config) ([]response.Rule, []ossec.Finding) {
 		if s == nil || len(cfg.Responses) != 3 {
@@ -216,7 +291,7 @@ func TestWiring(t *testing.T) {
 	}
 	o.Text = func(name string) []byte { return []byte("<a>\n  <b/>\n</a>\n") }
 	r := Run(o)
-	want := "warning no-recipient at 3:1\nwarning no-mechanism at 3:1\nwarning never-fires at 6:1\nwarning x at 2:3"
+	want := "warning no-recipient at 3:1\nwarning no-mechanism at 3:1\nwarning never-fires at 6:1\nnote remote-secure at 7:1\nnote not-here at 8:1\nwarning x at 2:3"
 	if got := brief(r.Findings); got != want || r.Config == nil {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

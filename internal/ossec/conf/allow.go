@@ -11,7 +11,8 @@ import (
 )
 
 // Allow is one entry of the allow list: an address range or the name of a host
-// that no response may act on.
+// that no response may act on. The entries are tried in order, and the first
+// that holds an address decides.
 type Allow struct {
 	Prefix netip.Prefix // valid for an address or network
 	Name   string       // of a host, when Prefix is not valid
@@ -32,19 +33,6 @@ func (a Allow) String() string {
 		return "!" + s
 	}
 	return s
-}
-
-// Allowed returns the entry of the list that keeps responses from an address.
-// The entries are tried in order and the first that holds the address decides;
-// one with Not decides that responses may act. Names are not looked up here.
-func Allowed(list []Allow, addr netip.Addr) (Allow, bool) {
-	addr = addr.Unmap().WithZone("")
-	for _, a := range list {
-		if a.Prefix.IsValid() && a.Prefix.Contains(addr) {
-			return a, !a.Not
-		}
-	}
-	return Allow{}, false
 }
 
 // allow reads a <white_list> or <allow_list>.

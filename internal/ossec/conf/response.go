@@ -18,14 +18,13 @@ type Response struct {
 	Agents  []string      // of location defined-agent, ids of three digits or more
 
 	// The selectors. Level 0 and empty lists are not set.
-	Level    int
-	IDs      []RuleID
-	Groups   []Group
-	Timeout  time.Duration   // 0: not undone
-	Ladder   []time.Duration // of the offences after the first
-	Pos      ossec.Pos
-	Len      int // bytes of the element
-	LevelPos ossec.Pos
+	Level   int
+	IDs     []RuleID
+	Groups  []Group
+	Timeout time.Duration   // 0: not undone
+	Ladder  []time.Duration // of the offences after the first
+	Pos     ossec.Pos
+	Len     int // bytes of the element
 }
 
 // Selects reports whether the response is bound to rules at all. One that is

@@ -46,7 +46,6 @@ const (
 // selectors reads <level>, <rules_id> and <rules_group>.
 func (r *reader) selectors(f fields, p *Response) {
 	if v, ok := f.one("level"); ok {
-		p.LevelPos = v.pos(0)
 		p.Level = r.responseLevel(v)
 	}
 	if v, ok := f.one("rules_id"); ok {
