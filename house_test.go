@@ -25,7 +25,7 @@ var house = []struct {
 	{"bench", []string{"*"}},
 	{"internal/cli", []string{"*"}},
 	{"internal/daemon", []string{"*"}},
-	{"internal/check", []string{"internal/ossec", "internal/response", "internal/settings", ""}},
+	{"internal/check", []string{"internal/ossec", "internal/ossec/conf", "internal/response", "internal/settings", ""}},
 	{"internal/api", []string{"internal/journal", ""}},
 	{"internal/executor", []string{"internal/guard", "internal/journal", "internal/enforce", ""}},
 	{"internal/guard", []string{""}},
