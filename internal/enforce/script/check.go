@@ -260,7 +260,7 @@ func (rep *Report) judgeHandshake(kind riposte.Kind) {
 	add := rep.find(Wazuh4, "add")
 	switch {
 	case add.starved && add.Failure == "":
-		rep.note("it reads its input to the end: riposte ends the input %s after a script has read its line; Wazuh's own executor would wait for ever", time.Second)
+		rep.note("it reads its input to the end: riposte ends the input %s after a script has read its line; Wazuh's own executor would wait for ever", usualGrace)
 	case add.starved && slices.Contains(rep.Speaks, Wazuh4):
 		rep.problem("it waits for an answer to a question it has not asked: %s", add.Failure)
 	case !add.Read && slices.Contains(rep.Speaks, OSSEC):

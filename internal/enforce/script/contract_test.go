@@ -81,6 +81,7 @@ func TestDetect(t *testing.T) {
 	f("wazuh4-block.sh", Auto)
 	f("wazuh5-block.py", Wazuh5)
 	f("none", Auto)
+	f("block-ip", Wazuh5)
 }
 
 func TestGenerationNames(t *testing.T) {

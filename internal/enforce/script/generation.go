@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // Generation says by which contract a script is called.
@@ -69,9 +70,13 @@ func (g Generation) message() bool { return g == Auto || g == Wazuh4 || g == Waz
 const detectLimit = 64 << 10
 
 // detect tells Wazuh 5's scripts from all others, which Auto serves alike. It
-// is sure only of a text that names both of Wazuh 5's commands and the object
-// it finds its orders in, and that knows no "add"; everything else is Auto.
+// is sure only of the program that no earlier Wazuh had, and of a text that
+// names both of Wazuh 5's commands and the object it finds its orders in, and
+// that knows no "add"; everything else is Auto.
 func detect(path string) Generation {
+	if base := filepath.Base(path); base == "block-ip" || base == "block-ip.exe" {
+		return Wazuh5
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return Auto

@@ -4,12 +4,16 @@ package script
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // fionread is FIONREAD, the same on all BSDs and macOS.
 const fionread = 0x4004667f
+
+// usualGrace is how long a script that has read its line may take to ask.
+const usualGrace = time.Second
 
 // unread returns how many bytes nobody has read from the pipe yet.
 func unread(pipe *os.File) int {

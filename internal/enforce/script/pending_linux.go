@@ -3,9 +3,13 @@ package script
 import (
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// usualGrace is how long a script that has read its line may take to ask.
+const usualGrace = time.Second
 
 // unread returns how many bytes nobody has read from the pipe yet.
 func unread(pipe *os.File) int {

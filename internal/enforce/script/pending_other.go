@@ -2,7 +2,14 @@
 
 package script
 
-import "os"
+import (
+	"os"
+	"time"
+)
+
+// usualGrace is how long a script may take to start, to read its line and to
+// ask.
+const usualGrace = 5 * time.Second
 
 // unread is not told for pipes here: the grace then counts from the moment the
 // line was written.

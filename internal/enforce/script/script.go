@@ -37,7 +37,7 @@ type Options struct {
 	Pins        map[string]string           // file name → SHA-256 in hexadecimal; an other file is refused
 	User        string                      // account the scripts run as; "" for riposte's own
 	Limit       time.Duration               // run time of one call; 0 for a minute
-	Grace       time.Duration               // see call.grace; 0 for a second
+	Grace       time.Duration               // after which the input ends for a script that has read its line and asks nothing; 0 for a second, or five where nobody can tell whether it was read
 	Parallel    int                         // scripts running at once; 0 for eight
 	Output      int                         // bytes of its output that are kept; 0 for 64 KiB
 	EncodeAlert func(*riposte.Alert) []byte // one alert in Wazuh 4's alerts.json layout; nil for the target alone
@@ -66,7 +66,7 @@ func New(o Options) (*Runner, error) {
 		o.Limit = time.Minute
 	}
 	if o.Grace <= 0 {
-		o.Grace = time.Second
+		o.Grace = usualGrace
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = 8
@@ -113,7 +113,10 @@ func lookUp(name string) (*account, error) {
 // one. The file need not exist yet: Apply says so when it does not.
 func (r *Runner) Mechanism(cmd riposte.Command) *Mechanism {
 	kind := riposte.None
-	if len(cmd.Expect) > 0 {
+	switch {
+	case slices.Contains(cmd.Expect, riposte.Address):
+		kind = riposte.Address
+	case len(cmd.Expect) > 0:
 		kind = cmd.Expect[0]
 	}
 	name := strings.Join(append([]string{"script " + cmd.Executable}, cmd.ExtraArgs...), " ")
@@ -155,7 +158,7 @@ var _ enforce.Mechanism = (*Mechanism)(nil)
 // Name is "script", the file name and the extra arguments.
 func (m *Mechanism) Name() string { return m.name }
 
-// Kind is the first thing the command expects.
+// Kind is what the command expects: an address rather than anything else.
 func (m *Mechanism) Kind() riposte.Kind { return m.kind }
 
 // Durable is true: nobody knows what a script leaves behind.
