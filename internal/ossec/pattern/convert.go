@@ -53,10 +53,7 @@ func (m *shortcut) find(s string, caps []Span) (int, []Span, bool) {
 }
 
 func (m *shortcut) literals() []string {
-	if m.text == "" {
-		return nil
-	}
-	return []string{m.text}
+	return usable([]string{m.text})
 }
 
 // compileOSSECMatch compiles OSSEC's OS_Match: an empty one matches everything,

@@ -207,14 +207,18 @@ func worth(texts []string) []string {
 	return out
 }
 
-// score says how much texts narrow the search down, in about bits: the rarity
-// of the commonest of them, less what their number costs.
+// score says how much texts narrow the search down, in about half bits: the
+// rarity of the commonest of them, less what their number costs. It is 0 if one
+// is too short to be worth a search.
 func score(texts []string) int {
 	if len(texts) == 0 {
 		return 0
 	}
 	least := 1 << 30
 	for _, t := range texts {
+		if len(t) < minLiteral {
+			return 0
+		}
 		sum := 0
 		for _, c := range []byte(t) {
 			sum += rarity(c)
@@ -224,8 +228,8 @@ func score(texts []string) int {
 	return max(1, least-4*bits.Len(uint(len(texts)-1)))
 }
 
-// minScore is what literals must be worth to be handed out: about two letters.
-const minScore = 14
+// minLiteral is the length in bytes that literals must have to be handed out.
+const minLiteral = 5
 
 // rarity is about twice the negative binary logarithm of a byte's share in log
 // lines.
@@ -243,7 +247,7 @@ func rarity(c byte) int {
 
 // usable returns texts if they are worth looking for.
 func usable(texts []string) []string {
-	if score(texts) < minScore {
+	if score(texts) == 0 {
 		return nil
 	}
 	return texts

@@ -115,7 +115,7 @@ func (m *osMatch) literals() []string {
 		}
 		lits = append(lits, a.text)
 	}
-	return lits
+	return usable(worth(lits))
 }
 
 // wordMatch is the expression of if_group: alternatives anywhere in the group
@@ -149,10 +149,7 @@ func (e exact) match(s string) bool { return s == string(e) }
 func (e exact) find(s string, caps []Span) (int, []Span, bool) { return 0, caps, s == string(e) }
 
 func exactLiterals(text string) []string {
-	if text == "" {
-		return nil
-	}
-	return []string{lowerASCII(text)}
+	return usable([]string{lowerASCII(text)})
 }
 
 // maxText is the length in bytes up to which OS_Match and OS_Regex texts are

@@ -24,22 +24,18 @@ func (b Bits) Clear() { clear(b) }
 // Scanner finds which of many literals occur in a text, ignoring ASCII case, in
 // one pass. It is immutable and safe for concurrent use.
 //
-// Of each literal it knows four bytes in a row, the rarest it has. A hash of
-// the four bytes at each place of the text is looked up in a bit map small
-// enough for the processor's first cache; only where the bit is set (and in
-// log lines it hardly ever is) are literals compared. That takes a fifth of the
-// time of an Aho–Corasick automaton, whose table of megabytes costs a cache miss
-// every few bytes, and a hundredth of its memory. Literals of two and three
-// bytes go by two bytes, those of one by one, in passes of their own.
+// At every second place of the text a hash of four bytes is looked up in a bit
+// map small enough for the processor's nearest cache; only where the bits are
+// set are literals compared. A literal is known by two runs of four bytes side
+// by side, of which one begins at an even place, the rarest it has. That takes a
+// fifth of the time of an Aho–Corasick automaton, whose table of megabytes costs
+// a cache miss every few bytes, and a hundredth of its memory. Literals shorter
+// than five bytes hardly narrow anything down; they are searched for one by one,
+// and Pattern.Literals has none.
 type Scanner struct {
-	filter  []uint64 // of the hashes of grams
-	shift   uint8    // of a hash, to an index into filter's bits
-	grams   gramTable
-	pairs   gramTable
-	pairBit []uint64 // of the pairs themselves
-	singles [256][]int32
-	lits    []scanLiteral
-	short   bool // there are singles
+	grams gramTable
+	lits  []scanLiteral
+	short []int32 // literals of less than five bytes
 }
 
 // scanLiteral is a distinct literal.
@@ -48,24 +44,45 @@ type scanLiteral struct {
 	ids  []int32
 }
 
-// gramTable finds the literals that have a gram: a hash table of runs in list.
+// gramTable finds the literals that have a gram: a filter, and a hash table of
+// runs in list. A gram is some bytes of a text in an integer, first byte lowest
+// and last byte highest, with the bits set that tell upper from lower case.
 type gramTable struct {
-	mask  uint32
-	slots []gramSlot
-	list  []gramUse
+	filter gramFilter
+	slots  []gramSlot
+	shift  uint8 // of a hash, to the number of a slot
+	list   []gramUse
+}
+
+// gramFilter has two bits of each gram's hash, in the word that the top bits of
+// the hash name. It passes every gram of 5,000 and one in 250 of the others.
+type gramFilter [1 << filterBits]uint64
+
+const filterBits = 12
+
+func (f *gramFilter) add(hash uint64) {
+	f[hash>>(64-filterBits)] |= 1<<(hash>>40&63) | 1<<(hash>>46&63)
+}
+
+func (f *gramFilter) has(hash uint64) bool {
+	word := f[hash>>(64-filterBits)]
+	return word>>(hash>>40&63)&(word>>(hash>>46&63))&1 != 0
 }
 
 type gramSlot struct {
-	gram        uint32
-	first, last int32 // in list; none if equal
+	gram        uint64
+	first, last int32 // in list; none if last is 0
 }
 
-type gramUse struct{ literal, offset int32 }
+// gramUse is a literal that has a gram.
+type gramUse struct {
+	text    string
+	offset  int32 // of the gram in text
+	id      int32 // the first of the literal's
+	literal int32
+}
 
-const (
-	gramFold = 0x20202020
-	gramHash = 0x9E3779B1 // 2^32 divided by the golden ratio
-)
+const gramHash = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
 
 // NewScanner prepares the search for literals; a literal's id is its index.
 // Empty literals are never found.
@@ -82,75 +99,69 @@ func NewScanner(literals []string) *Scanner {
 		}
 		s.lits[k].ids = append(s.lits[k].ids, int32(id))
 	}
-	var grams, pairs []gramChoice
+	s.grams = s.table()
 	for k, l := range s.lits {
-		switch n := len(l.text); {
-		case n == 0:
-		case n == 1:
-			s.short = true
-			s.singles[l.text[0]] = l.ids
-			if c := l.text[0]; isLetter(c) {
-				s.singles[c-'a'+'A'] = l.ids
-			}
-		case n < 4:
-			pairs = append(pairs, chooseGram(l.text, k, 2))
-		default:
-			grams = append(grams, chooseGram(l.text, k, 4))
-		}
-	}
-	s.grams, s.pairs = newGramTable(grams), newGramTable(pairs)
-	if len(grams) > 0 {
-		// 32 bits a gram: a wrong look-up at one place in thirty.
-		size := max(10, bits.Len(uint(32*len(grams)-1)))
-		s.filter, s.shift = make([]uint64, 1<<(size-6)), uint8(32-size)
-		for _, g := range grams {
-			h := g.gram * gramHash >> s.shift
-			s.filter[h>>6] |= 1 << (h & 63)
-		}
-	}
-	if len(pairs) > 0 {
-		s.pairBit = make([]uint64, 1<<16/64)
-		for _, g := range pairs {
-			s.pairBit[g.gram>>6] |= 1 << (g.gram & 63)
+		if n := len(l.text); 0 < n && n < minLiteral {
+			s.short = append(s.short, int32(k))
 		}
 	}
 	return s
 }
 
-// gramChoice is the gram a literal is looked up by.
-type gramChoice struct {
-	gram uint32
-	gramUse
+// gramAt reads four bytes of a text into the upper half of an integer.
+func gramAt(text string, at int) (g uint64) {
+	for i := range 4 {
+		g = g>>8 | uint64(text[at+i]|0x20)<<56
+	}
+	return g
 }
 
-// chooseGram picks the rarest n bytes of a literal.
-func chooseGram(text string, literal, n int) gramChoice {
-	best, at := -1, 0
-	for i := 0; i+n <= len(text); i++ {
-		w := 0
-		for _, c := range []byte(text[i : i+n]) {
-			w += rarity(c)
-		}
-		if w > best {
-			best, at = w, i
+// table makes the table of the literals of five bytes and more. A literal is
+// known by the grams that fewest others share, and among those by the ones whose
+// bytes are rarest.
+func (s *Scanner) table() gramTable {
+	count := map[uint64]int{}
+	for _, l := range s.lits {
+		if len(l.text) >= minLiteral {
+			for i := 0; i+4 <= len(l.text); i++ {
+				count[gramAt(l.text, i)]++
+			}
 		}
 	}
-	var g uint32
-	for i := range n {
-		g |= uint32(text[at+i]|0x20) << (8 * i)
+	type choice struct {
+		gram uint64
+		use  gramUse
 	}
-	return gramChoice{g, gramUse{int32(literal), int32(at)}}
-}
-
-func newGramTable(grams []gramChoice) gramTable {
-	slices.SortStableFunc(grams, func(a, b gramChoice) int { return cmp.Compare(a.gram, b.gram) })
-	size := 1 << bits.Len(uint(2*len(grams)))
-	t := gramTable{mask: uint32(size - 1), slots: make([]gramSlot, size), list: make([]gramUse, len(grams))}
-	for i, g := range grams {
-		t.list[i] = g.gramUse
-		slot := t.slot(g.gram)
+	var chosen []choice
+	weight := func(text string, at int) int {
+		w := -8 * bits.Len(uint(count[gramAt(text, at)]))
+		for _, b := range []byte(text[at : at+4]) {
+			w += rarity(b)
+		}
+		return w
+	}
+	for k, l := range s.lits {
+		if len(l.text) < minLiteral {
+			continue
+		}
+		best, at := -1<<30, 0
+		for i := 0; i+5 <= len(l.text); i++ {
+			if w := min(weight(l.text, i), weight(l.text, i+1)); w > best {
+				best, at = w, i
+			}
+		}
+		chosen = append(chosen, choice{gramAt(l.text, at), gramUse{l.text, int32(at), l.ids[0], int32(k)}},
+			choice{gramAt(l.text, at+1), gramUse{l.text, int32(at + 1), l.ids[0], int32(k)}})
+	}
+	slices.SortStableFunc(chosen, func(a, b choice) int { return cmp.Compare(a.gram, b.gram) })
+	slotBits := bits.Len(uint(2 * len(chosen)))
+	t := gramTable{slots: make([]gramSlot, 1<<slotBits), shift: uint8(64 - slotBits), list: make([]gramUse, len(chosen))}
+	for i, c := range chosen {
+		t.filter.add(c.gram * gramHash)
+		t.list[i] = c.use
+		slot := t.slot(c.gram)
 		if slot.last == 0 {
-			slot.gram, slot.first = g.gram, int32(i)
+			slot.gram, slot.first = c.gram, int32(i)
 		}
 		slot.last = int32(i + 1)
 	}
@@ -158,9 +169,9 @@ func newGramTable(grams []gramChoice) gramTable {
 }
 
 // slot returns the slot that holds a gram, or the empty one where it belongs.
-func (t *gramTable) slot(gram uint32) *gramSlot {
-	for h := gram * gramHash >> 7; ; h++ {
-		if s := &t.slots[h&t.mask]; s.last == 0 || s.gram == gram {
+func (t *gramTable) slot(gram uint64) *gramSlot {
+	for h := gram * gramHash >> t.shift; ; h++ {
+		if s := &t.slots[h&uint64(len(t.slots)-1)]; s.last == 0 || s.gram == gram {
 			return s
 		}
 	}
@@ -169,43 +180,34 @@ func (t *gramTable) slot(gram uint32) *gramSlot {
 // Scan adds to hits the id of every literal that occurs in text. hits must have
 // room for all ids. It does not allocate.
 func (s *Scanner) Scan(text string, hits Bits) {
-	if len(s.filter) > 0 {
-		filter, shift := s.filter, s.shift
-		for i := 0; i+4 <= len(text); i++ {
-			gram := (uint32(text[i]) | uint32(text[i+1])<<8 | uint32(text[i+2])<<16 | uint32(text[i+3])<<24) | gramFold
-			if h := gram * gramHash >> (shift & 31); filter[h>>6]>>(h&63)&1 != 0 {
-				s.compare(&s.grams, gram, text, i, hits)
-			}
+	window := uint64(0)
+	for i := 1; i < len(text); i += 2 {
+		window = window>>16 | uint64(text[i-1]|0x20)<<48 | uint64(text[i]|0x20)<<56
+		if gram := window &^ 0xFFFF_FFFF; s.grams.filter.has(gram * gramHash) {
+			s.compare(gram, text, i-3, hits)
 		}
 	}
-	if s.pairBit != nil {
-		for i := 0; i+2 <= len(text); i++ {
-			pair := (uint32(text[i]) | uint32(text[i+1])<<8) | gramFold&0xFFFF
-			if s.pairBit[pair>>6]>>(pair&63)&1 != 0 {
-				s.compare(&s.pairs, pair, text, i, hits)
-			}
-		}
-	}
-	if s.short {
-		for i := range len(text) {
-			for _, id := range s.singles[text[i]] {
-				hits.Set(int(id))
-			}
+	for _, k := range s.short {
+		if l := &s.lits[k]; indexFold(text, l.text) >= 0 {
+			l.mark(hits)
 		}
 	}
 }
 
 // compare marks the literals that have the gram found at i and stand there.
-func (s *Scanner) compare(t *gramTable, gram uint32, text string, i int, hits Bits) {
-	slot := t.slot(gram)
-	for _, u := range t.list[slot.first:slot.last] {
-		l := &s.lits[u.literal]
+func (s *Scanner) compare(gram uint64, text string, i int, hits Bits) {
+	slot := s.grams.slot(gram)
+	for k := slot.first; k < slot.last; k++ {
+		u := &s.grams.list[k]
 		from := i - int(u.offset)
-		if from < 0 || len(text)-from < len(l.text) || hits.Has(int(l.ids[0])) || !equalFold(text[from:], l.text) {
-			continue
+		if from >= 0 && len(text)-from >= len(u.text) && !hits.Has(int(u.id)) && equalFold(text[from:], u.text) {
+			s.lits[u.literal].mark(hits)
 		}
-		for _, id := range l.ids {
-			hits.Set(int(id))
-		}
+	}
+}
+
+func (l *scanLiteral) mark(hits Bits) {
+	for _, id := range l.ids {
+		hits.Set(int(id))
 	}
 }
