@@ -29,22 +29,28 @@ func NewEntry(o *riposte.Order, now time.Time) (*Entry, error) {
 // Batch is what one commit writes, all or nothing.
 type Batch struct {
 	Orders    []*Entry
-	Put       []Response    // responses as they are from now on
 	Drop      []riposte.Key // responses that are over
+	Put       []Response    // responses as they are from now on
+	Change    []Change
+	Shift     time.Duration // added to the end of every response: the clock was set
+	Open      []string      // ids of orders under way beside those of Put
+	Settle    []string      // ids of orders that are no longer
 	Offenders []Offender
-	Forgive   []riposte.Key // offenders to forget
-	Records   []Record      // Seq and Prev are set by Commit
+	Ended     map[riposte.Key]time.Time // when the answers to offenders end, which is not as it was
+	Forgive   []riposte.Key             // offenders to forget
+	Records   []Record                  // Seq and Prev are set by Commit
 	Meta      map[string]string
 }
 
 // Empty reports whether there is nothing to write.
 func (b *Batch) Empty() bool {
-	return len(b.Orders)+len(b.Put)+len(b.Drop)+len(b.Offenders)+len(b.Forgive)+len(b.Records)+len(b.Meta) == 0
+	return b.Shift == 0 && len(b.Orders)+len(b.Put)+len(b.Change)+len(b.Drop)+len(b.Open)+len(b.Settle)+
+		len(b.Offenders)+len(b.Ended)+len(b.Forgive)+len(b.Records)+len(b.Meta) == 0
 }
 
 // Commit writes the batch in one transaction. When it returns nil the batch
-// outlives the process; Sync makes it outlive the machine. Within a batch,
-// Drop comes before Put.
+// outlives the process; Sync makes it outlive the machine. Within a batch the
+// fields are written from the top down.
 func (j *Journal) Commit(b *Batch) error {
 	if b.Empty() {
 		return nil
@@ -129,9 +135,28 @@ func (j *Journal) write(b *Batch) (err error) {
 			return err
 		}
 	}
+	for i := range b.Change {
+		c := &b.Change[i]
+		if _, err := j.st.change.Exec(int64(c.Phase), nanos(c.Until), int64(c.Duration), c.State, c.Trouble, targetText(c.Key.Target), c.Key.Command); err != nil {
+			return err
+		}
+	}
+	if b.Shift != 0 {
+		if _, err := j.st.shift.Exec(int64(b.Shift)); err != nil {
+			return err
+		}
+	}
+	if err := j.writeOpen(b); err != nil {
+		return err
+	}
 	for i := range b.Offenders {
 		o := &b.Offenders[i]
 		if _, err := j.st.putOffender.Exec(targetText(o.Key.Target), o.Key.Command, o.Rung, o.Count, nanos(o.Last), nanos(o.Until)); err != nil {
+			return err
+		}
+	}
+	for k, until := range b.Ended {
+		if _, err := j.st.ended.Exec(nanos(until), targetText(k.Target), k.Command); err != nil {
 			return err
 		}
 	}
@@ -157,6 +182,20 @@ func (j *Journal) write(b *Batch) (err error) {
 	}
 	_, err = j.st.commit.Exec()
 	return err
+}
+
+func (j *Journal) writeOpen(b *Batch) error {
+	for _, id := range b.Open {
+		if _, err := j.st.open.Exec(id); err != nil {
+			return err
+		}
+	}
+	for _, id := range b.Settle {
+		if _, err := j.st.settle.Exec(id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (j *Journal) put(r *Response) error {

@@ -373,6 +373,31 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+func TestChanges(t *testing.T) {
+	j := open(t, Options{})
+	commit(t, j, batch(t, 1, 2))
+	endless := sample(3)
+	endless.Until = time.Time{}
+	commit(t, j, &Batch{Put: []Response{endless}, Open: []string{"o000001", "gone", "o000002"}})
+	c := Change{Key: order(1).Key(), Phase: Ending, Until: epoch.Add(time.Minute), Duration: time.Minute, State: "new", Trouble: "stuck"}
+	commit(t, j, &Batch{Change: []Change{c}, Shift: -time.Hour, Settle: []string{"o000002"}, Offenders: []Offender{{Key: c.Key, Count: 3}},
+		Ended: map[riposte.Key]time.Time{c.Key: epoch}})
+	one, two := sample(1), sample(2)
+	one.Phase, one.Until, one.Duration, one.State, one.Trouble = Ending, epoch.Add(-59*time.Minute), time.Minute, "new", "stuck"
+	two.Until = two.Until.Add(-time.Hour)
+	want := map[riposte.Key]Response{one.Key(): one, two.Key(): two, endless.Key(): endless}
+	if d := cmp.Diff(want, load(t, j)); d != "" {
+		t.Errorf("after the change (-want +got):\n%s", d)
+	}
+	open, err := j.Unsettled(t.Context())
+	if err != nil || len(open) != 2 || open[0].ID != "gone" || open[1].ID != "o000001" || open[1].Alert == nil {
+		t.Errorf("unsettled: %+v %v", open, err)
+	}
+	if o, _, err := j.Offender(c.Key); err != nil || !o.Until.Equal(epoch) || o.Count != 3 {
+		t.Errorf("offender: %+v %v", o, err)
+	}
+}
+
 func TestOffendersAreForgotten(t *testing.T) {
 	j := open(t, Options{})
 	for n := range 5 {

@@ -60,6 +60,31 @@ func (j *Journal) Cause(k riposte.Key) (c Cause, ok bool, err error) {
 	return c, true, nil
 }
 
+// Unsettled returns the orders that were under way, beside those with a
+// response in the journal, when riposte last stopped.
+func (j *Journal) Unsettled(ctx context.Context) ([]riposte.Order, error) {
+	rows, err := j.read.QueryContext(ctx, "SELECT ord FROM pending ORDER BY ord")
+	if err != nil {
+		return nil, fmt.Errorf("list the orders under way: %w", err)
+	}
+	ids, err := column(rows)
+	if err != nil {
+		return nil, fmt.Errorf("list the orders under way: %w", err)
+	}
+	out := make([]riposte.Order, 0, len(ids))
+	for _, id := range ids {
+		o, err := j.Order(ctx, id)
+		if errors.Is(err, ErrUnknown) {
+			o, err = &riposte.Order{ID: id}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *o)
+	}
+	return out, nil
+}
+
 // Offenders lists offenders, the latest offence first.
 func (j *Journal) Offenders(ctx context.Context, f Filter) ([]Offender, error) {
 	var c clause

@@ -90,29 +90,31 @@ func (r *Record) about() (order, target string) {
 	return r.Receipt.Order, targetText(r.Receipt.Target)
 }
 
-// readHead finds the end of the chain: the last record, or what meta says when
-// all records are retired. That the two differ is for Verify to say.
+// readHead finds the end of the chain: what meta says, so that records removed
+// from the end leave a gap behind, or the last record when meta lags behind it.
 func (j *Journal) readHead(ctx context.Context) error {
-	var seq int64
-	var line []byte
-	err := j.conn.QueryRowContext(ctx, "SELECT seq, line FROM records ORDER BY seq DESC LIMIT 1").Scan(&seq, &line)
+	var text string
+	err := j.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'head'").Scan(&text)
 	if err == nil {
-		j.head = link{seq: seq, hash: sha256.Sum256(line)}
-		return nil
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
+		if j.head, err = parseLink(text); err != nil {
+			j.head = link{} // damaged: the last record will do
+		}
+	} else if !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("find the end of the audit chain: %w", err)
 	}
-	var text string
-	err = j.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'head'").Scan(&text)
+	var seq int64
+	var line []byte
+	err = j.conn.QueryRowContext(ctx, "SELECT seq, line FROM records ORDER BY seq DESC LIMIT 1").Scan(&seq, &line)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find the end of the audit chain: %w", err)
 	}
-	j.head, err = parseLink(text)
-	return err
+	if seq > j.head.seq {
+		j.head = link{seq: seq, hash: sha256.Sum256(line)}
+	}
+	return nil
 }
 
 // Fault is the first thing wrong with the audit chain.

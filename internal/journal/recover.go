@@ -55,7 +55,7 @@ func (r *Report) Words() []string {
 
 // tables are those of the schema, what matters most first.
 func tables() []string {
-	return []string{"meta", "commands", "responses", "allowed", "offenders", "positions", "orders", "records"}
+	return []string{"meta", "commands", "responses", "pending", "allowed", "offenders", "positions", "orders", "records"}
 }
 
 // isDamage reports whether err means that a file cannot be read as it is, and
@@ -388,10 +388,20 @@ func gaps(ctx context.Context, conn *sql.Conn) ([]Gap, error) {
 		retired = retired || r.Note != nil && r.Note.Anchor != nil && *r.Note.Anchor == first
 		last = link{seq: seq, hash: sha256.Sum256(line)}
 	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
 	if first.Seq > 0 && !retired {
 		out = append([]Gap{{0, first.Seq + 1}}, out...)
 	}
-	return out, rows.Err()
+	// The chain goes on where it was, see readHead.
+	var text string
+	if conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'head'").Scan(&text) == nil {
+		if head, err := parseLink(text); err == nil && head.seq > last.seq {
+			out = append(out, Gap{last.seq, head.seq + 1})
+		}
+	}
+	return out, nil
 }
 
 // noteRecovery puts on record that the journal was found damaged.

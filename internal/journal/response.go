@@ -53,6 +53,16 @@ func (r *Response) Key() riposte.Key {
 	return riposte.Key{Command: r.Command.Name, Target: r.Target}
 }
 
+// Change is what may change about a response that is in the journal.
+type Change struct {
+	Key      riposte.Key
+	Phase    Phase
+	Until    time.Time
+	Duration time.Duration
+	State    string
+	Trouble  string
+}
+
 // Offender is a target that was answered with a timed response of a command.
 type Offender struct {
 	Key   riposte.Key

@@ -57,6 +57,11 @@ CREATE TABLE orders (
 	body  BLOB NOT NULL  -- JSON of riposte.Order
 ) STRICT;
 
+-- orders under way that no row of responses stands for
+CREATE TABLE pending (
+	ord TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE offenders (
 	target  TEXT NOT NULL,
 	command TEXT NOT NULL,
@@ -120,6 +125,7 @@ type statements struct {
 	begin, commit, rollback            *sql.Stmt
 	addOrder, putResponse, dropOne     *sql.Stmt
 	putOffender, dropOffender, addLine *sql.Stmt
+	change, shift, ended, open, settle *sql.Stmt
 	setMeta, setPosition, addCommand   *sql.Stmt
 	findCommand, offender, known       *sql.Stmt
 	cause                              *sql.Stmt
@@ -138,6 +144,11 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.addOrder, "INSERT OR IGNORE INTO orders (id, time, by, rule, alert, body) VALUES (?,?,?,?,?,?)"},
 		{&s.putResponse, "INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"},
 		{&s.dropOne, "DELETE FROM responses WHERE target = ? AND command = ?"},
+		{&s.change, "UPDATE responses SET phase = ?, until = ?, duration = ?, state = ?, trouble = ? WHERE target = ? AND command = ?"},
+		{&s.shift, "UPDATE responses SET until = until + ? WHERE until <> 0"},
+		{&s.ended, "UPDATE offenders SET until = ? WHERE target = ? AND command = ?"},
+		{&s.open, "INSERT OR IGNORE INTO pending (ord) VALUES (?)"},
+		{&s.settle, "DELETE FROM pending WHERE ord = ?"},
 		{&s.putOffender, "INSERT OR REPLACE INTO offenders (target, command, rung, count, last, until) VALUES (?,?,?,?,?,?)"},
 		{&s.dropOffender, "DELETE FROM offenders WHERE target = ? AND command = ?"},
 		{&s.addLine, "INSERT INTO records (seq, time, ord, target, line) VALUES (?,?,?,?,?)"},
