@@ -133,8 +133,8 @@ func (l *loader) putBySID(d *draft) bool {
 			return false
 		}
 	}
-	if !found {
-		l.unlike(d.pos, "no-parent", "", "rule %d is dropped: none of the rules of its if_sid exists", d.id)
+	if !found && l.wazuh() {
+		l.warn(d.pos, "no-parent", "", "rule %d is dropped: none of the rules of its if_sid exists", d.id)
 	}
 	return found
 }
