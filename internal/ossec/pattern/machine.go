@@ -94,6 +94,12 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 		if budget--; budget < 0 {
 			return 0, false
 		}
+		if j == 0 && a.start != nil && used == 0 && first == unset && !more {
+			if k := a.start.skip(s, i); k > i {
+				budget -= k - i
+				i, last = k, unset
+			}
+		}
 		c := s[i]
 		if cells[j].kind == cellEnd {
 			if !a.final {
@@ -123,6 +129,11 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 					more = true
 				}
 				if more {
+					if k := a.pass(s, i, j); k > i {
+						budget -= k - i
+						i, last = k, k-1
+						continue
+					}
 					x++
 					step, par := -1, int32(-1)
 					if cells[x].kind == cellPar {
@@ -143,16 +154,24 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 						step = 1
 					}
 					if step >= 0 {
+						if cells[x].kind == cellEnd {
+							k := i + 1
+							for k < n && classOf[s[k]]&cl.mask != 0 {
+								k++
+							}
+							if par >= 0 {
+								setMark(marks, par, k)
+							}
+							budget -= k - i - 1
+							i = k
+							continue
+						}
 						if par >= 0 {
 							if more && step == 1 {
 								setMark(marks, par, i+1)
 							} else {
 								setMark(marks, par, i)
 							}
-						}
-						if cells[x].kind == cellEnd {
-							i++
-							continue
 						}
 						x += step
 						if used < len(slots) {

@@ -15,9 +15,10 @@ type osRegex struct {
 // so that the automaton may look four cells ahead.
 type osAlt struct {
 	cells []cell
-	pars  int  // parentheses, both kinds
-	begin bool // ^: only at the start of the subject
-	final bool // $: only at its end
+	pars  int   // parentheses, both kinds
+	begin bool  // ^: only at the start of the subject
+	final bool  // $: only at its end
+	start *cell // startCell
 }
 
 type cellKind uint8
@@ -122,6 +123,7 @@ func parseOSRegex(text string) (*osRegex, error) {
 	open := -1 // offset of the open parenthesis
 	flush := func() {
 		a.cells = append(a.cells, cell{}, cell{}, cell{}, cell{}, cell{})
+		a.start = a.startCell()
 		r.alts = append(r.alts, a)
 		a = osAlt{}
 	}
