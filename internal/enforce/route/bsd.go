@@ -3,10 +3,12 @@ package route
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"riposte/internal/enforce"
+	"riposte/internal/enforce/tool"
 )
 
 // NewBSD blocks with route(8) of FreeBSD, OpenBSD, NetBSD, DragonFly and macOS,
@@ -16,13 +18,34 @@ import (
 //
 // -host and -inet6 say what the script leaves to be guessed: an address that
 // ends in .0 would become a network, and an IPv6 address a host name.
-func NewBSD(run enforce.Runner) *Commands {
-	return newCommands(run, system{
-		add:   func(p netip.Prefix) []string { return bsdRoute("add", p) },
-		del:   func(p netip.Prefix) []string { return bsdRoute("delete", p) },
-		show:  bsdShow,
-		parse: bsdParse,
-	})
+func NewBSD(run enforce.Runner) *tool.Mechanism {
+	return tool.New(tool.System{
+		Name: Name,
+		Add: func(prefixes []netip.Prefix) []tool.Command {
+			return tool.Each(prefixes, func(p netip.Prefix) []string { return bsdRoute("add", p) })
+		},
+		Delete: func(prefixes []netip.Prefix) []tool.Command {
+			return tool.Each(prefixes, func(p netip.Prefix) []string { return bsdRoute("delete", p) })
+		},
+		Show: func(prefixes []netip.Prefix) []tool.Command {
+			return perFamily(prefixes, []string{"netstat", "-rn", "-f", "inet"}, []string{"netstat", "-rn", "-f", "inet6"})
+		},
+		Parse: bsdParse,
+	}, run)
+}
+
+// perFamily is one command for each family that prefixes are of.
+func perFamily(prefixes []netip.Prefix, v4, v6 []string) []tool.Command {
+	var out []tool.Command
+	for _, family := range []struct {
+		is6  bool
+		argv []string
+	}{{false, v4}, {true, v6}} {
+		if slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Addr().Is6() == family.is6 }) {
+			out = append(out, tool.Command{Argv: family.argv})
+		}
+	}
+	return out
 }
 
 func bsdRoute(verb string, p netip.Prefix) []string {
@@ -40,24 +63,16 @@ func bsdRoute(verb string, p netip.Prefix) []string {
 	return append(argv, gateway, "-blackhole")
 }
 
-func bsdShow(v6 bool) []string {
-	family := "inet"
-	if v6 {
-		family = "inet6"
-	}
-	return []string{"netstat", "-rn", "-f", family}
-}
-
 // bsdParse reads the table of `netstat -rn`. The columns are destination,
 // gateway, flags and more; B among the flags is a blackhole.
-func bsdParse(out []byte, v6 bool) []netip.Prefix {
+func bsdParse(out []byte) []netip.Prefix {
 	var found []netip.Prefix
 	for line := range bytes.Lines(out) {
 		fields := strings.Fields(string(line))
 		if len(fields) < 3 || !strings.Contains(fields[2], "B") || !strings.Contains(fields[2], "S") {
 			continue
 		}
-		if p, ok := bsdDestination(fields[0]); ok && p.Addr().Is6() == v6 {
+		if p, ok := bsdDestination(fields[0]); ok {
 			found = append(found, p)
 		}
 	}
@@ -79,7 +94,7 @@ func bsdDestination(text string) (netip.Prefix, bool) {
 	if err != nil {
 		return netip.Prefix{}, false
 	}
-	a = a.WithZone("")
+	a = a.WithZone("").Unmap()
 	bits := a.BitLen()
 	if given {
 		if bits, err = strconv.Atoi(length); err != nil {

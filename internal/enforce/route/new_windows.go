@@ -5,10 +5,11 @@ import (
 	"net"
 
 	"riposte/internal/enforce"
+	"riposte/internal/enforce/tool"
 )
 
 // New returns the null routes of this system, made by its tool.
-func New(run enforce.Runner) (*Commands, error) {
+func New(run enforce.Runner) (*tool.Mechanism, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("%s: looking for the loopback interface: %w", Name, err)

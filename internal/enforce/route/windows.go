@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"riposte/internal/enforce"
+	"riposte/internal/enforce/tool"
 )
 
 // NewWindows blocks with route.exe. loopback is the number of the loopback
@@ -20,13 +21,20 @@ import (
 // Wazuh's route-null.exe names the host's default gateway instead, which sends
 // the packets on their usual way. Nor is the route made to last (-p): if a
 // restart finds no riposte there is nobody to delete it.
-func NewWindows(run enforce.Runner, loopback int) *Commands {
-	return newCommands(run, system{
-		add:   func(p netip.Prefix) []string { return windowsRoute("ADD", p, loopback) },
-		del:   func(p netip.Prefix) []string { return windowsRoute("DELETE", p, loopback) },
-		show:  windowsShow,
-		parse: func(out []byte, v6 bool) []netip.Prefix { return windowsParse(out, v6, loopback) },
-	})
+func NewWindows(run enforce.Runner, loopback int) *tool.Mechanism {
+	return tool.New(tool.System{
+		Name: Name,
+		Add: func(prefixes []netip.Prefix) []tool.Command {
+			return tool.Each(prefixes, func(p netip.Prefix) []string { return windowsRoute("ADD", p, loopback) })
+		},
+		Delete: func(prefixes []netip.Prefix) []tool.Command {
+			return tool.Each(prefixes, func(p netip.Prefix) []string { return windowsRoute("DELETE", p, loopback) })
+		},
+		Show: func(prefixes []netip.Prefix) []tool.Command {
+			return perFamily(prefixes, []string{"route.exe", "PRINT", "-4"}, []string{"route.exe", "PRINT", "-6"})
+		},
+		Parse: func(out []byte) []netip.Prefix { return windowsParse(out, loopback) },
+	}, run)
 }
 
 func windowsRoute(verb string, p netip.Prefix, loopback int) []string {
@@ -39,27 +47,18 @@ func windowsRoute(verb string, p netip.Prefix, loopback int) []string {
 	return append(argv, "IF", strconv.Itoa(loopback))
 }
 
-func windowsShow(v6 bool) []string {
-	if v6 {
-		return []string{"route.exe", "PRINT", "-6"}
-	}
-	return []string{"route.exe", "PRINT", "-4"}
-}
-
 // windowsParse reads the tables of `route PRINT`, whose words are in the
 // system's language: only the numbers count. A null route of IPv4 is a line of
 // destination, mask, a gateway in words ("On-link"), the loopback interface's
 // address and the metric; one of IPv6 a line of interface number, metric and
 // prefix, with the gateway behind it or on the next line.
-func windowsParse(out []byte, v6 bool, loopback int) []netip.Prefix {
+func windowsParse(out []byte, loopback int) []netip.Prefix {
 	var found []netip.Prefix
 	for line := range bytes.Lines(out) {
 		fields := strings.Fields(string(line))
-		read := windowsIPv4
-		if v6 {
-			read = windowsIPv6
-		}
-		if p, ok := read(fields, loopback); ok {
+		if p, ok := windowsIPv4(fields); ok {
+			found = append(found, p)
+		} else if p, ok := windowsIPv6(fields, loopback); ok {
 			found = append(found, p)
 		}
 	}
@@ -74,7 +73,7 @@ func windowsIPv6(fields []string, loopback int) (p netip.Prefix, ok bool) {
 	return p, err == nil && p.Addr().Is6()
 }
 
-func windowsIPv4(fields []string, _ int) (p netip.Prefix, ok bool) {
+func windowsIPv4(fields []string) (p netip.Prefix, ok bool) {
 	if len(fields) < 5 {
 		return p, false
 	}

@@ -13,6 +13,7 @@ import (
 	"riposte"
 	"riposte/internal/enforce"
 	"riposte/internal/enforce/enforcetest"
+	"riposte/internal/enforce/tool"
 )
 
 func prefix(text string) netip.Prefix {
@@ -25,27 +26,39 @@ func prefix(text string) netip.Prefix {
 
 // TestArguments: the exact commands, none of which is ever seen by a shell.
 func TestArguments(t *testing.T) {
-	bsd, windows := NewBSD(nil).sys, NewWindows(nil, 1).sys
-	f := func(got []string, want string) {
+	var ran []string
+	record := func(_ context.Context, argv []string, _ []byte) ([]byte, []byte, error) {
+		ran = append(ran, strings.Join(argv, " "))
+		return nil, nil, nil
+	}
+	f := func(m *tool.Mechanism, address string, want ...string) {
 		t.Helper()
-		if strings.Join(got, " ") != want {
-			t.Errorf("%q, want %q", got, want)
+		ran = nil
+		effects := []enforce.Effect{{Target: enforce.AddressTarget(prefix(address))}}
+		m.Apply(t.Context(), effects)
+		m.Undo(t.Context(), effects)
+		want = []string{want[0], want[2], want[1], want[2]} // each is followed by a look
+		if !slices.Equal(ran, want) {
+			t.Errorf("%s: ran\n%s\nwant\n%s", address, strings.Join(ran, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	f(bsd.add(prefix("203.0.113.9")), "route -q add -host 203.0.113.9 127.0.0.1 -blackhole")
-	f(bsd.del(prefix("203.0.113.9")), "route -q delete -host 203.0.113.9 127.0.0.1 -blackhole")
-	f(bsd.add(prefix("198.51.100.0/24")), "route -q add -net 198.51.100.0/24 127.0.0.1 -blackhole")
-	f(bsd.add(prefix("2001:db8::1")), "route -q add -inet6 -host 2001:db8::1 ::1 -blackhole")
-	f(bsd.del(prefix("2001:db8::/64")), "route -q delete -inet6 -net 2001:db8::/64 ::1 -blackhole")
-	f(bsd.show(false), "netstat -rn -f inet")
-	f(bsd.show(true), "netstat -rn -f inet6")
-	f(windows.add(prefix("203.0.113.9")), "route.exe ADD 203.0.113.9 MASK 255.255.255.255 0.0.0.0 IF 1")
-	f(windows.del(prefix("203.0.113.9")), "route.exe DELETE 203.0.113.9 MASK 255.255.255.255 0.0.0.0 IF 1")
-	f(windows.add(prefix("198.51.100.0/24")), "route.exe ADD 198.51.100.0 MASK 255.255.255.0 0.0.0.0 IF 1")
-	f(windows.add(prefix("2001:db8::1")), "route.exe ADD 2001:db8::1/128 :: IF 1")
-	f(windows.del(prefix("2001:db8::/64")), "route.exe DELETE 2001:db8::/64 :: IF 1")
-	f(windows.show(false), "route.exe PRINT -4")
-	f(windows.show(true), "route.exe PRINT -6")
+	bsd, windows := NewBSD(record), NewWindows(record, 1)
+	f(bsd, "203.0.113.9", "route -q add -host 203.0.113.9 127.0.0.1 -blackhole",
+		"route -q delete -host 203.0.113.9 127.0.0.1 -blackhole", "netstat -rn -f inet")
+	f(bsd, "198.51.100.0/24", "route -q add -net 198.51.100.0/24 127.0.0.1 -blackhole",
+		"route -q delete -net 198.51.100.0/24 127.0.0.1 -blackhole", "netstat -rn -f inet")
+	f(bsd, "2001:db8::1", "route -q add -inet6 -host 2001:db8::1 ::1 -blackhole",
+		"route -q delete -inet6 -host 2001:db8::1 ::1 -blackhole", "netstat -rn -f inet6")
+	f(bsd, "2001:db8::/64", "route -q add -inet6 -net 2001:db8::/64 ::1 -blackhole",
+		"route -q delete -inet6 -net 2001:db8::/64 ::1 -blackhole", "netstat -rn -f inet6")
+	f(windows, "203.0.113.9", "route.exe ADD 203.0.113.9 MASK 255.255.255.255 0.0.0.0 IF 1",
+		"route.exe DELETE 203.0.113.9 MASK 255.255.255.255 0.0.0.0 IF 1", "route.exe PRINT -4")
+	f(windows, "198.51.100.0/24", "route.exe ADD 198.51.100.0 MASK 255.255.255.0 0.0.0.0 IF 1",
+		"route.exe DELETE 198.51.100.0 MASK 255.255.255.0 0.0.0.0 IF 1", "route.exe PRINT -4")
+	f(windows, "2001:db8::1", "route.exe ADD 2001:db8::1/128 :: IF 1",
+		"route.exe DELETE 2001:db8::1/128 :: IF 1", "route.exe PRINT -6")
+	f(windows, "2001:db8::/64", "route.exe ADD 2001:db8::/64 :: IF 1",
+		"route.exe DELETE 2001:db8::/64 :: IF 1", "route.exe PRINT -6")
 }
 
 // What the systems print, in the columns of their releases.
@@ -128,13 +141,12 @@ func TestParse(t *testing.T) {
 			t.Errorf("found %v, want %v", text, want)
 		}
 	}
-	f(bsdParse([]byte(freeBSD), false), "198.51.100.0/24", "203.0.113.9/32")
-	f(bsdParse([]byte(freeBSD), true))
-	f(bsdParse([]byte(openBSD6), true), "2001:db8::1/128", "2001:db8:f000::/64")
-	f(bsdParse([]byte(macOS), false), "10.1.0.0/16", "198.51.100.0/24", "203.0.113.9/32")
-	f(windowsParse([]byte(windows4), false, 1), "127.0.0.0/8", "198.51.100.0/24", "203.0.113.9/32", "255.255.255.255/32")
-	f(windowsParse([]byte(windows6German), true, 1), "::1/128", "2001:db8::1/128", "2001:db8:1234:5678:9abc:def0:1234:5678/128")
-	f(windowsParse([]byte(windows6German), true, 5), "fe80::/64", "2001:db8:7::/64")
+	f(bsdParse([]byte(freeBSD)), "198.51.100.0/24", "203.0.113.9/32")
+	f(bsdParse([]byte(openBSD6)), "2001:db8::1/128", "2001:db8:f000::/64")
+	f(bsdParse([]byte(macOS)), "10.1.0.0/16", "198.51.100.0/24", "203.0.113.9/32")
+	f(windowsParse([]byte(windows4), 1), "127.0.0.0/8", "198.51.100.0/24", "203.0.113.9/32", "255.255.255.255/32")
+	f(windowsParse([]byte(windows6German), 1), "::1/128", "2001:db8::1/128", "2001:db8:1234:5678:9abc:def0:1234:5678/128")
+	f(windowsParse([]byte(windows6German), 5), "fe80::/64", "2001:db8:7::/64")
 }
 
 func FuzzParse(f *testing.F) {
@@ -142,11 +154,9 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, v6 := range []bool{false, true} {
-			for _, p := range append(bsdParse(b, v6), windowsParse(b, v6, 1)...) {
-				if !p.IsValid() || p.Addr().Is6() != v6 || p != p.Masked() {
-					t.Errorf("found %v", p)
-				}
+		for _, p := range append(bsdParse(b), windowsParse(b, 1)...) {
+			if !p.IsValid() || p.Addr().Is4In6() {
+				t.Errorf("found %v", p)
 			}
 		}
 	})
@@ -233,8 +243,8 @@ func printWindows(m *machine, v6 bool) string {
 	return b.String()
 }
 
-func TestCommandsContract(t *testing.T) {
-	f := func(name string, m *machine, open func(enforce.Runner) *Commands) {
+func TestToolsContract(t *testing.T) {
+	f := func(name string, m *machine, open func(enforce.Runner) *tool.Mechanism) {
 		t.Run(name, func(t *testing.T) {
 			enforcetest.Suite{
 				New:  func(testing.TB) enforce.Mechanism { return open(m.run) },
@@ -264,7 +274,7 @@ func TestCommandsContract(t *testing.T) {
 	}
 	f("BSD", &machine{routes: make(map[netip.Prefix]bool), print: printBSD}, NewBSD)
 	f("Windows", &machine{routes: make(map[netip.Prefix]bool), print: printWindows},
-		func(run enforce.Runner) *Commands { return NewWindows(run, 1) })
+		func(run enforce.Runner) *tool.Mechanism { return NewWindows(run, 1) })
 }
 
 // TestBroken: a tool that fails, and one that says it did and did not.
