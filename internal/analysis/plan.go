@@ -1,6 +1,8 @@
 package analysis
 
 import (
+	"slices"
+
 	"riposte"
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/pattern"
@@ -31,6 +33,7 @@ type plan struct {
 type expression struct {
 	*pattern.Pattern
 	literals []int32
+	bytes    []byte // without literals: bytes of which one must occur in the record
 }
 
 type decoder struct {
@@ -124,6 +127,9 @@ func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
 	e := &expression{Pattern: p}
 	b.exprs[p] = e
 	words := p.Literals()
+	if len(words) == 0 {
+		e.bytes = fewBytes(p.Bytes())
+	}
 	if len(words) == 0 || len(words) > maxLiterals {
 		return e
 	}
@@ -142,6 +148,17 @@ func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
 		e.literals = append(e.literals, id)
 	}
 	return e
+}
+
+// fewBytes returns distinct bytes if there are so few that looking for them is
+// quick, and none that nearly every record has.
+func fewBytes(bs []byte) []byte {
+	slices.Sort(bs)
+	bs = slices.Compact(bs)
+	if len(bs) > 2 || slices.Contains(bs, ' ') || slices.Contains(bs, ':') {
+		return nil
+	}
+	return bs
 }
 
 func (b *planBuilder) decoderList(list []*ruleset.Decoder) []*decoder {

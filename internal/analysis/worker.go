@@ -150,7 +150,15 @@ func (w *Worker) leavePlaces(r *record) {
 // may reports whether an expression can match the record at all: whether one
 // of its literals occurs in it.
 func (w *Worker) may(r *record, e *expression) bool {
-	return len(e.literals) == 0 || w.any(r, e.literals)
+	if len(e.literals) > 0 {
+		return w.any(r, e.literals)
+	}
+	for _, c := range e.bytes {
+		if strings.IndexByte(r.log, c) >= 0 {
+			return true
+		}
+	}
+	return len(e.bytes) == 0
 }
 
 // any reports whether one of the literals occurs in the record.
