@@ -16,43 +16,34 @@ func (r *osRegex) match(s string) bool {
 }
 
 func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
-	base := len(caps)
-	var room [16]Span
-	for i := range r.alts {
-		a := &r.alts[i]
-		if !r.capturing {
-			if end, ok := a.run(s, nil, false); ok {
+	if !r.capturing {
+		for i := range r.alts {
+			if end, ok := r.alts[i].run(s, nil, false); ok {
 				return end, caps, true
 			}
-			continue
 		}
-		marks := room[:0]
-		if n := a.pars / 2; n <= len(room) {
-			marks = room[:n]
-		} else {
-			marks = make([]Span, n)
+		return 0, caps, false
+	}
+	base := len(caps)
+	for i := range r.alts {
+		// The marks are made where the captures are to be.
+		a := &r.alts[i]
+		for range a.pars / 2 {
+			caps = append(caps, Span{unset, unset})
 		}
-		for k := range marks {
-			marks[k] = Span{unset, unset}
-		}
+		marks := caps[base:]
 		end, ok := a.run(s, marks, true)
 		if !ok {
+			caps = caps[:base]
 			continue
 		}
-		for _, m := range marks {
-			if m.Start == unset || m.End == unset {
-				break
+		n := 0
+		for ; n < len(marks) && marks[n].Start != unset && marks[n].End != unset; n++ {
+			if marks[n].End < marks[n].Start {
+				return 0, caps[:base], false
 			}
-			if m.End < m.Start {
-				ok = false
-				break
-			}
-			caps = append(caps, m)
 		}
-		if ok {
-			return end, caps, true
-		}
-		return 0, caps[:base], false
+		return end, caps[:base+n], true
 	}
 	return 0, caps, false
 }
