@@ -184,9 +184,11 @@ func (p *Pipeline) collect(order <-chan *job, free chan<- *job) error {
 		p.use(j.engine)
 		alerts = alerts[:0]
 		for i := range j.events {
-			if a := p.current.judge(&j.records[i]); a != nil {
+			r := &j.records[i]
+			if a := p.current.judge(r); a != nil {
 				alerts = append(alerts, a)
 			}
+			r.release()
 		}
 		if err := p.emit(alerts, j.batch); err != nil {
 			return err

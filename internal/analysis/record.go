@@ -83,6 +83,14 @@ func (r *record) reset(ev *riposte.Event) {
 	r.buf = r.buf[:0]
 }
 
+// release lets go of the event: a record that waits for its next one must not
+// keep a source's buffer in memory.
+func (r *record) release() {
+	clear(r.fields)
+	clear(r.byIndex)
+	*r = record{fields: r.fields[:0], byIndex: r.byIndex[:0], picks: r.picks[:0], buf: r.buf[:0]}
+}
+
 // set fills a slot.
 func (r *record) set(s ruleset.Slot, v string) {
 	if r.has&(1<<s) == 0 {
