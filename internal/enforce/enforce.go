@@ -62,7 +62,8 @@ type Parallel interface {
 // Lister is a mechanism that can read back what of riposte's is in force. A
 // target with a kernel timeout has its end in Until. Only a Lister holds effects
 // without end: an order without timeout is remembered, listed and put back by
-// one, and merely carried out, each time anew, by any other mechanism.
+// one, and merely carried out, each time anew, by any other mechanism. List may
+// be called while Apply or Undo is under way.
 type Lister interface {
 	Mechanism
 	List(ctx context.Context) ([]Effect, error)

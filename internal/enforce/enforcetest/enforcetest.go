@@ -85,6 +85,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("restart", s.restart)
 	t.Run("bulk", s.bulk)
 	t.Run("foreign", s.foreign)
+	t.Run("listed meanwhile", s.listedMeanwhile)
 }
 
 func (s Suite) described(t *testing.T) {
@@ -265,6 +266,47 @@ func (s Suite) foreign(t *testing.T) {
 	s.wantInForce(t, m, all[1:]...)
 	s.undo(t, m, all)
 	unchanged(t)
+	s.wantInForce(t, m)
+}
+
+// listedMeanwhile: a Lister can be asked while it is at work.
+func (s Suite) listedMeanwhile(t *testing.T) {
+	m := s.New(t)
+	lister, ok := m.(enforce.Lister)
+	if !ok {
+		t.Skip("the mechanism does not list")
+	}
+	held, moving := s.effects(0, 16, time.Hour), s.effects(16, 64, time.Hour)
+	s.apply(t, m, held)
+	done := make(chan struct{})
+	failed := make(chan error, 1)
+	go func() {
+		defer close(failed)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			list, err := lister.List(t.Context())
+			if err == nil && len(list) < len(held) {
+				err = fmt.Errorf("only %d of %d are listed", len(list), len(held))
+			}
+			if err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	for range 5 {
+		s.apply(t, m, moving)
+		s.undo(t, m, moving)
+	}
+	close(done)
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	s.undo(t, m, held)
 	s.wantInForce(t, m)
 }
 

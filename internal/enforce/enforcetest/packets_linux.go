@@ -20,7 +20,8 @@ import (
 //
 // The host forwards to inner, which also stands for a container: port 80 of the
 // host is passed on to it by address translation, and the host's own firewall
-// lets established connections through, as every firewall does.
+// lets established connections through, as every firewall does, and accepts
+// everything before anybody else has a say.
 type Street struct {
 	Here, Inner, Gateway, Attacker, Bystander *lab.Host
 
@@ -57,6 +58,8 @@ func NewStreet(t testing.TB) *Street {
 	s.Gateway.AddRoute(t, netip.MustParsePrefix("10.9.0.0/24"), s.outside.B4)
 	s.Gateway.AddRoute(t, netip.MustParsePrefix("fd09::/64"), s.outside.B6)
 	s.Here.Run(t, "nft", `table inet site {
+		chain earliest { type filter hook prerouting priority -450; accept; }
+		chain early { type filter hook prerouting priority -310; accept; }
 		chain input { type filter hook input priority 0; ct state established,related accept; }
 		chain forward { type filter hook forward priority 0; ct state established,related accept; }
 		chain inward { type nat hook prerouting priority -100; }

@@ -20,8 +20,8 @@ import (
 	"riposte/internal/host"
 )
 
-// File blocks addresses and prefixes by lines in a TCP wrappers file. It is used
-// by one goroutine at a time; other processes may edit the file meanwhile.
+// File blocks addresses and prefixes by lines in a TCP wrappers file. Its calls
+// may come from any goroutines; other processes may edit the file meanwhile.
 type File struct {
 	path   string
 	format Format

@@ -154,13 +154,15 @@ func (s *sets) member(p netip.Prefix) {
 }
 
 // timeout is the time that is left, in the kernel's whole seconds, rounded up: a
-// block may end a little late by itself, never early. 0 is without end.
+// block may end a little late by itself, never early. 0 is without end, and is
+// what an end beyond the kernel's limit becomes: it is left to riposte, rather
+// than that a block ends early.
 func timeout(until, now time.Time) uint32 {
-	if until.IsZero() {
+	left := until.Sub(now)
+	if until.IsZero() || left > maxTimeout {
 		return 0
 	}
-	left := min(max(until.Sub(now), time.Second), maxTimeout)
-	return uint32((left + time.Second - 1) / time.Second)
+	return uint32((max(left, time.Second) + time.Second - 1) / time.Second)
 }
 
 // has reports whether packets of the prefix meet the set. A single address does,

@@ -15,8 +15,8 @@
 // for established connections. Rules in INPUT, FORWARD and DOCKER-USER would
 // say the same three times and lose their first places at Docker's next start.
 //
-// A set holds an end for at most 24.8 days; later ends are held as that, and
-// the effect must be applied again meanwhile. ipset counts in seconds.
+// A set counts in seconds, and holds an end for at most 24.8 days. What is to
+// end later has no end there, and is undone by riposte alone.
 package iptables
 
 // Name is how receipts call the mechanism.

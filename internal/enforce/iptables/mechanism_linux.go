@@ -14,11 +14,12 @@ import (
 	"riposte/internal/enforce/conntrack"
 )
 
-// Mechanism blocks addresses and prefixes with iptables and ipset. It is used by
-// one goroutine at a time.
+// Mechanism blocks addresses and prefixes with iptables and ipset. Apply and
+// Undo are used by one goroutine at a time, List by another beside it.
 type Mechanism struct {
 	run      enforce.Runner
 	sets     *sets
+	lister   *sets // the same sets, over another socket
 	families [2]*family
 	checked  [2]time.Time     // when the family's rules were last seen in place
 	flows    *conntrack.Table // nil: this kernel tracks no connections
@@ -43,6 +44,10 @@ func New(run enforce.Runner) (*Mechanism, error) {
 	if m.sets, err = openSets(); err != nil {
 		return nil, fmt.Errorf("iptables: %w", err)
 	}
+	if m.lister, err = openSets(); err != nil {
+		m.sets.conn.Close()
+		return nil, fmt.Errorf("iptables: %w", err)
+	}
 	if flows, err := conntrack.Open(); err == nil { // a kernel may do without
 		m.flows = flows
 	}
@@ -51,7 +56,7 @@ func New(run enforce.Runner) (*Mechanism, error) {
 
 // Close closes the mechanism's sockets. What is in force stays in force.
 func (m *Mechanism) Close() error {
-	err := m.sets.conn.Close()
+	err := errors.Join(m.sets.conn.Close(), m.lister.conn.Close())
 	if m.flows != nil {
 		err = errors.Join(err, m.flows.Close())
 	}
@@ -204,7 +209,7 @@ func (m *Mechanism) List(ctx context.Context) ([]enforce.Effect, error) {
 	var out []enforce.Effect
 	for _, f := range m.families {
 		var found []enforce.Effect
-		err := m.sets.list(f, func(p netip.Prefix, until time.Time) {
+		err := m.lister.list(f, func(p netip.Prefix, until time.Time) {
 			found = append(found, enforce.Effect{Target: enforce.AddressTarget(p), Until: until})
 		})
 		if err != nil {

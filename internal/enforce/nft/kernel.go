@@ -4,15 +4,12 @@ package nft
 
 import (
 	"errors"
-	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"riposte/internal/enforce"
-	"riposte/internal/enforce/nfnetlink"
 )
 
 // kernel is our table in the kernel: it does transactions on its elements and
@@ -24,41 +21,10 @@ import (
 // the transaction repeated: nothing is ever reported as blocked by a set that
 // no rule looks into, at no cost while nobody interferes.
 type kernel struct {
-	conn       *nfnetlink.Conn
-	request    nfnetlink.Request
+	reader
 	generation uint32      // 0: the table has not been looked at yet
 	sets       []set       // that the table has
 	held       map[set]int // about how many elements are in them
-}
-
-func dial() (*kernel, error) {
-	conn, err := nfnetlink.Dial()
-	if err != nil {
-		return nil, err
-	}
-	k := &kernel{conn: conn, held: make(map[set]int)}
-	if _, err := k.readGeneration(); err != nil {
-		conn.Close()
-		if errors.Is(err, unix.EPERM) {
-			return nil, fmt.Errorf("no right to change the firewall (CAP_NET_ADMIN): %w", err)
-		}
-		return nil, fmt.Errorf("this kernel has no nftables: %w", err)
-	}
-	return k, nil
-}
-
-// readGeneration asks for the generation of the ruleset: a number that grows
-// with every transaction of anybody.
-func (k *kernel) readGeneration() (gen uint32, err error) {
-	k.request.Reset()
-	k.request.Message(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.NLM_F_ACK, unix.NFPROTO_UNSPEC, 0)
-	err = k.conn.Do(&k.request, func(m nfnetlink.Message) {
-		gen = uint32(nfnetlink.Uint(nfnetlink.Find(m.Attrs, unix.NFTA_GEN_ID)))
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the ruleset's generation: %w", err)
-	}
-	return gen, nil
 }
 
 // look reads the table, and mends it so that it is whole and has a set s.
@@ -82,6 +48,9 @@ func (k *kernel) committed(s set, elements int) {
 	k.held[s] = max(k.held[s]+elements, 0)
 }
 
+// errBusy says that nothing can be done or read between two changes of others.
+var errBusy = errors.New("the ruleset is changed by somebody else all the time")
+
 // attempts is how often a transaction is tried while others change the ruleset.
 const attempts = 8
 
@@ -100,7 +69,7 @@ func (k *kernel) put(s set, elements []*enforce.Member) (err error) {
 			k.committed(s, len(elements))
 			return nil
 		case errors.Is(err, unix.ERESTART):
-			err = errors.New("the ruleset is changed by somebody else all the time")
+			err = errBusy
 		case errors.Is(err, unix.ENOENT):
 			// An element ended between two messages of one transaction, on
 			// kernels that do not stop the clock for it; or the table went, on
@@ -138,84 +107,6 @@ func (k *kernel) remove(s set, elements []*enforce.Member) (err error) {
 	return err
 }
 
-// lookups is how many elements are asked for in one request: the answers, one
-// message each, must fit into the socket's receive buffer.
-const lookups = 500
-
-// find asks for elements by their keys, and passes on those that are there. The
-// error is errors.ErrUnsupported on kernels that cannot be asked so.
-func (k *kernel) find(s set, elements []*enforce.Member, each func(element)) error {
-	for len(elements) > 0 {
-		n := min(len(elements), lookups)
-		k.request.Reset()
-		message(&k.request, unix.NFT_MSG_GETSETELEM, unix.NLM_F_ACK, s, elements[:n], time.Time{})
-		answered, now := 0, time.Now()
-		var malformed error
-		err := k.conn.Do(&k.request, func(m nfnetlink.Message) {
-			answered++
-			malformed = errors.Join(malformed, decode(m, s, now, each))
-		})
-		switch {
-		case malformed != nil:
-			return malformed
-		case err == nil:
-			elements = elements[n:]
-		case errors.Is(err, unix.ENOENT) && answered < n:
-			// The kernel stops at the first that is absent: go on behind it.
-			elements = elements[answered+1:]
-		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL): // before 4.15
-			return errors.ErrUnsupported
-		default:
-			return fmt.Errorf("reading back set %s: %w", s, err)
-		}
-	}
-	return nil
-}
-
 // mostly reports whether n elements are so large a part of the set, and so
 // many, that reading all of it is faster than asking for each.
 func (k *kernel) mostly(s set, n int) bool { return n > lookups && k.held[s] <= 3*n }
-
-// dumps is how often a set is read while it is found to change.
-const dumps = 5
-
-// dump returns all elements of a set. A set that has grown is moved to a larger
-// hash by and by, and a dump of several messages meanwhile repeats elements and
-// leaves out others; then it is read again, and what any reading found counts.
-func (k *kernel) dump(s set) ([]element, error) {
-	type found struct {
-		until   time.Time
-		reading int
-	}
-	all := make(map[netip.Prefix]found)
-	for reading := range dumps {
-		k.request.Reset()
-		k.request.Message(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, unix.NFPROTO_INET, 0)
-		k.request.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
-		k.request.String(unix.NFTA_SET_ELEM_LIST_SET, s.String())
-		repeated, now := false, time.Now()
-		var malformed error
-		err := k.conn.Do(&k.request, func(m nfnetlink.Message) {
-			malformed = errors.Join(malformed, decode(m, s, now, func(e element) {
-				f, known := all[e.prefix]
-				repeated = repeated || known && f.reading == reading
-				all[e.prefix] = found{until: e.until, reading: reading}
-			}))
-		})
-		if errors.Is(err, nfnetlink.ErrInterrupted) {
-			repeated, err = true, nil
-		}
-		if err = errors.Join(err, malformed); err != nil {
-			return nil, fmt.Errorf("listing set %s: %w", s, err)
-		}
-		if !repeated {
-			break
-		}
-	}
-	out := make([]element, 0, len(all))
-	k.held[s] = len(all)
-	for p, f := range all {
-		out = append(out, element{prefix: p, until: f.until})
-	}
-	return out, nil
-}

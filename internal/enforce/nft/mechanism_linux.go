@@ -12,10 +12,11 @@ import (
 	"riposte/internal/enforce/conntrack"
 )
 
-// Mechanism blocks addresses and prefixes with nftables. It is used by one
-// goroutine at a time.
+// Mechanism blocks addresses and prefixes with nftables. Apply and Undo are used
+// by one goroutine at a time, List by another beside it.
 type Mechanism struct {
 	kernel *kernel
+	lister reader
 	flows  *conntrack.Table // nil: this kernel tracks no connections
 }
 
@@ -25,11 +26,15 @@ var _ enforce.Lister = (*Mechanism)(nil)
 // changes nothing yet: the table is made by the first Apply. It fails when the
 // kernel has no nftables, or the process not the right to use them.
 func New() (*Mechanism, error) {
-	k, err := dial()
+	r, err := openReader()
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
-	m := &Mechanism{kernel: k}
+	m := &Mechanism{kernel: &kernel{reader: r, held: make(map[set]int)}}
+	if m.lister, err = openReader(); err != nil {
+		r.conn.Close()
+		return nil, fmt.Errorf("nftables: %w", err)
+	}
 	if flows, err := conntrack.Open(); err == nil { // a kernel may do without
 		m.flows = flows
 	}
@@ -38,7 +43,7 @@ func New() (*Mechanism, error) {
 
 // Close closes the mechanism's sockets. What is in force stays in force.
 func (m *Mechanism) Close() error {
-	err := m.kernel.conn.Close()
+	err := errors.Join(m.kernel.conn.Close(), m.lister.conn.Close())
 	if m.flows != nil {
 		err = errors.Join(err, m.flows.Close())
 	}
@@ -145,7 +150,10 @@ func verify(k *kernel, s set, members []*enforce.Member, results []enforce.Resul
 	if k.mostly(s, len(members)) {
 		// A set that is being moved to a larger hash may hide a few, and an
 		// error will meet us again: both are left to the questions below.
-		all, _ := k.dump(s)
+		all, err := k.dump(s)
+		if err == nil {
+			k.held[s] = len(all)
+		}
 		for _, e := range all {
 			confirm(e)
 		}
@@ -191,15 +199,42 @@ func (m *Mechanism) cut(ctx context.Context, blocked []netip.Prefix, results []e
 	}
 }
 
+// whole reads the table, and returns nil if it is not whole. A table that is not
+// whole while the ruleset changes may have been read half before and half after
+// a change, and is read again.
+func (m *Mechanism) whole() (*skeleton, error) {
+	for range attempts {
+		before, err := m.lister.readGeneration()
+		if err != nil {
+			return nil, err
+		}
+		k, err := readSkeleton()
+		if err != nil {
+			return nil, err
+		}
+		if k.whole(nil) {
+			return k, nil
+		}
+		after, err := m.lister.readGeneration()
+		if err != nil {
+			return nil, err
+		}
+		if before == after {
+			return nil, nil
+		}
+	}
+	return nil, errBusy
+}
+
 // List returns what is blocked, with the end that the kernel holds. When the
 // table is not whole, so that its sets block nothing or not surely, the list is
 // empty: applying the effects again mends it.
 func (m *Mechanism) List(ctx context.Context) ([]enforce.Effect, error) {
-	skeleton, err := readSkeleton()
+	skeleton, err := m.whole()
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
-	if !skeleton.whole(nil) {
+	if skeleton == nil {
 		return nil, nil
 	}
 	var out []enforce.Effect
@@ -207,7 +242,7 @@ func (m *Mechanism) List(ctx context.Context) ([]enforce.Effect, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		elements, err := m.kernel.dump(s)
+		elements, err := m.lister.dump(s)
 		if err != nil {
 			return nil, fmt.Errorf("nftables: %w", err)
 		}

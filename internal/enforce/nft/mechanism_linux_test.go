@@ -2,6 +2,7 @@ package nft
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -281,6 +282,26 @@ func TestSetNames(t *testing.T) {
 
 func TestPackets(t *testing.T) {
 	enforcetest.Packets(t, func(t testing.TB) enforce.Mechanism { return open(t) }, true)
+}
+
+// TestListedMeanwhile: a new prefix length changes the table while it is read.
+func TestListedMeanwhile(t *testing.T) {
+	m := open(t)
+	held := effect(t, "192.0.2.1", time.Hour)
+	must(t, m.Apply, held)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 30 {
+			if list, err := m.List(t.Context()); err != nil || len(list) == 0 {
+				t.Errorf("listed %v, %v", list, err)
+			}
+		}
+	}()
+	for bits := 8; bits < 32; bits++ {
+		must(t, m.Apply, effect(t, fmt.Sprintf("10.0.0.0/%d", bits), time.Hour))
+	}
+	<-done
 }
 
 // TestConnections: the connection entries of a target go, and no others.

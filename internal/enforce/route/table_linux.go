@@ -15,9 +15,11 @@ import (
 )
 
 // Table blocks addresses and prefixes with blackhole routes in the main routing
-// table. It is used by one goroutine at a time.
+// table. Apply and Undo are used by one goroutine at a time, List by another
+// beside it.
 type Table struct {
 	handle *netlink.Handle
+	lister *netlink.Handle // another socket, so that a long list holds nobody up
 }
 
 var _ enforce.Lister = (*Table)(nil)
@@ -26,19 +28,27 @@ var _ enforce.Lister = (*Table)(nil)
 // changes nothing yet. The runner is for systems whose table has to be changed
 // by a tool.
 func New(enforce.Runner) (*Table, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("%s: opening the routing table: %w", Name, err)
+	var handles [2]*netlink.Handle
+	for i := range handles {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			if i > 0 {
+				handles[0].Close()
+			}
+			return nil, fmt.Errorf("%s: opening the routing table: %w", Name, err)
+		}
+		// From Linux 4.20 on the kernel itself leaves out what is not asked
+		// for: a router has a million other routes. Before, the library does.
+		_ = h.SetStrictCheck(true)
+		handles[i] = h
 	}
-	// From Linux 4.20 on the kernel itself leaves out what is not asked for: a
-	// router has a million other routes. Before, the library does.
-	_ = h.SetStrictCheck(true)
-	return &Table{handle: h}, nil
+	return &Table{handle: handles[0], lister: handles[1]}, nil
 }
 
-// Close closes the table's socket. What is in force stays in force.
+// Close closes the table's sockets. What is in force stays in force.
 func (t *Table) Close() error {
 	t.handle.Close()
+	t.lister.Close()
 	return nil
 }
 
@@ -75,7 +85,7 @@ func (t *Table) Apply(ctx context.Context, effects []enforce.Effect) []enforce.R
 		}
 		if errors.Is(err, unix.EEXIST) {
 			if ours == nil {
-				ours, err = t.ours(ctx)
+				ours, err = read(ctx, t.handle)
 			} else {
 				err = nil
 			}
@@ -134,7 +144,7 @@ func (t *Table) Undo(ctx context.Context, effects []enforce.Effect) []enforce.Re
 
 // List returns our routes. They have no end of their own.
 func (t *Table) List(ctx context.Context) ([]enforce.Effect, error) {
-	ours, err := t.ours(ctx)
+	ours, err := read(ctx, t.lister)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", Name, err)
 	}
@@ -148,8 +158,8 @@ func (t *Table) List(ctx context.Context) ([]enforce.Effect, error) {
 // readings is how often the table is read while it is found to change.
 const readings = 5
 
-// ours reads our routes.
-func (t *Table) ours(ctx context.Context) (map[netip.Prefix]struct{}, error) {
+// read reads our routes.
+func read(ctx context.Context, h *netlink.Handle) (map[netip.Prefix]struct{}, error) {
 	out := make(map[netip.Prefix]struct{})
 	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_BLACKHOLE, Protocol: Protocol}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
@@ -158,7 +168,7 @@ func (t *Table) ours(ctx context.Context) (map[netip.Prefix]struct{}, error) {
 			if err = ctx.Err(); err != nil {
 				return nil, err
 			}
-			err = t.handle.RouteListFilteredIter(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
+			err = h.RouteListFilteredIter(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL, func(r netlink.Route) bool {
 				if p, ok := prefixOf(r.Dst, family); ok {
 					out[p] = struct{}{}
 				}

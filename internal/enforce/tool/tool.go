@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"riposte"
@@ -67,10 +68,12 @@ func Client(p netip.Prefix) string {
 	return p.String()
 }
 
-// Mechanism drives a System. It is used by one goroutine at a time.
+// Mechanism drives a System. Its calls may come from any goroutines, and follow
+// upon one another.
 type Mechanism struct {
 	sys   System
 	run   enforce.Runner
+	mu    sync.Mutex
 	mine  map[netip.Prefix]struct{} // applied by this process and not undone
 	ready time.Time                 // when Ready was last content
 }
@@ -102,6 +105,8 @@ func (m *Mechanism) Apply(ctx context.Context, effects []enforce.Effect) []enfor
 	if len(members) == 0 {
 		return results
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	wanted := prefixes(members)
 	if err := m.check(ctx); err != nil {
 		enforce.FailAll(members, results, fmt.Errorf("%s: %w", m.sys.Name, err))
@@ -163,6 +168,8 @@ func (m *Mechanism) Undo(ctx context.Context, effects []enforce.Effect) []enforc
 	if len(members) == 0 {
 		return results
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	wanted := prefixes(members)
 	complaints := m.change(ctx, m.sys.Delete(wanted))
 	there, err := m.show(ctx, wanted)
@@ -254,6 +261,8 @@ func (m *Mechanism) show(ctx context.Context, wanted []netip.Prefix) (map[netip.
 // whose it is, what was applied by this process and is still there. Where
 // nothing would block, nothing is listed.
 func (m *Mechanism) List(ctx context.Context) ([]enforce.Effect, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if err := m.check(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
