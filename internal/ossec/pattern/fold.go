@@ -39,18 +39,3 @@ func equalFold(s, lit string) bool {
 	}
 	return true
 }
-
-// indexFold is the offset of the lower-case text lit in s ignoring ASCII case,
-// or -1.
-func indexFold(s, lit string) int {
-	n := len(lit)
-	if n == 0 {
-		return 0
-	}
-	for i := 0; i+n <= len(s); i++ {
-		if lower[s[i]] == lit[0] && equalFold(s[i:i+n], lit) {
-			return i
-		}
-	}
-	return -1
-}

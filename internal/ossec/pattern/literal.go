@@ -16,6 +16,8 @@ type needs struct {
 	// some: texts of which one occurs in whatever the part matches; nil: none
 	// are known. Not used if known.
 	some []string
+	// all: texts that all occur in it.
+	all []string
 }
 
 const (
@@ -120,7 +122,15 @@ func requireRepeat(n *node) needs {
 		}
 		return b.done()
 	}
-	return needs{some: r.best()}
+	return needs{some: r.best(), all: r.must()}
+}
+
+// must returns the texts that all must occur.
+func (r *needs) must() []string {
+	if r.known && len(r.exact) == 1 {
+		return append(r.all, r.exact[0])
+	}
+	return r.all
 }
 
 // best returns the texts of which one must occur, or nil.
@@ -137,6 +147,7 @@ type needsBuilder struct {
 	started bool
 	broken  bool // row is not all
 	some    []string
+	all     []string
 }
 
 func (b *needsBuilder) add(r needs) {
@@ -164,12 +175,16 @@ func (b *needsBuilder) add(r needs) {
 		b.row = slices.Clone(r.exact)
 	} else {
 		b.offer(r.some)
+		b.all = append(b.all, r.all...)
 	}
 }
 
 // flush ends a row of known texts.
 func (b *needsBuilder) flush() {
 	b.offer(worth(b.row))
+	if len(b.row) == 1 && b.row[0] != "" {
+		b.all = append(b.all, b.row[0])
+	}
 	b.row = []string{""}
 	b.broken = true
 }
@@ -188,7 +203,7 @@ func (b *needsBuilder) done() needs {
 		return needs{exact: b.row, known: true}
 	}
 	b.flush()
-	return needs{some: b.some}
+	return needs{some: b.some, all: b.all}
 }
 
 // worth returns the texts without those that hold another one, or nil if one of
@@ -219,11 +234,7 @@ func score(texts []string) int {
 		if len(t) < minLiteral {
 			return 0
 		}
-		sum := 0
-		for _, c := range []byte(t) {
-			sum += rarity(c)
-		}
-		least = min(least, sum)
+		least = min(least, weight(t))
 	}
 	return max(1, least-4*bits.Len(uint(len(texts)-1)))
 }
@@ -231,18 +242,12 @@ func score(texts []string) int {
 // minLiteral is the length in bytes that literals must have to be handed out.
 const minLiteral = 5
 
-// rarity is about twice the negative binary logarithm of a byte's share in log
-// lines.
-func rarity(c byte) int {
-	switch {
-	case c == ' ':
-		return 5
-	case strings.IndexByte("etaoinsr", c) >= 0, c == '0', c == '1', c == '2':
-		return 9
-	case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '.', c == ':', c == '-', c == '/', c == '=':
-		return 11
+// weight is the rarity of a text, if its bytes came independently.
+func weight(text string) (sum int) {
+	for i := range len(text) {
+		sum += rarity(text[i])
 	}
-	return 13
+	return sum
 }
 
 // usable returns texts if they are worth looking for.
@@ -253,8 +258,26 @@ func usable(texts []string) []string {
 	return texts
 }
 
-// treeLiterals returns the literals of a PCRE2 expression.
-func treeLiterals(t *pcreTree) []string {
-	r := require(t.root)
-	return usable(r.best())
+// maxMust is the number of literals that a search looks for before it begins.
+const maxMust = 3
+
+// finders makes finders for the rarest of texts.
+func finders(texts []string) (all []finder) {
+	slices.SortStableFunc(texts, func(a, b string) int { return weight(b) - weight(a) })
+	for _, t := range texts {
+		if len(t) >= 2 && len(all) < maxMust && !slices.ContainsFunc(all, func(f finder) bool { return strings.Contains(f.lit, t) }) {
+			all = append(all, newFinder(t, hasLetter(t)))
+		}
+	}
+	return all
+}
+
+// holdsAll reports whether all literals occur in s.
+func holdsAll(all []finder, s string) bool {
+	for i := range all {
+		if all[i].index(s, 0) < 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -15,8 +15,9 @@ type osMatch struct {
 }
 
 type osMatchAlt struct {
-	kind osMatchKind
-	text string // lower case
+	kind   osMatchKind
+	text   string // lower case
+	inside finder // isInside: of text
 }
 
 type osMatchKind uint8
@@ -69,7 +70,7 @@ func newOSMatchAlt(s string) osMatchAlt {
 	case hasHighByte(s):
 		a.kind = isNever // the original's substring search has no table entry for these bytes
 	default:
-		a.kind = isInside
+		a.kind, a.inside = isInside, newFinder(a.text, true)
 	}
 	return a
 }
@@ -88,7 +89,7 @@ func (a *osMatchAlt) match(s string) bool {
 	case isAnything:
 		return true
 	case isInside:
-		return indexFold(s, a.text) >= 0
+		return a.inside.index(s, 0) >= 0
 	case isPrefix:
 		return len(s) >= len(a.text) && equalFold(s[:len(a.text)], a.text)
 	case isSuffix:
@@ -136,6 +137,7 @@ func compileWords(text string) (matcher, []string) {
 		if a.text = lowerASCII(s); s == "" {
 			a.kind = isAnything
 		}
+		a.inside = newFinder(a.text, true)
 		m.alts = append(m.alts, a)
 	}
 	return m, m.literals()

@@ -40,11 +40,12 @@ func newPCRE(d ossec.Dialect, text string, captures, utf bool) (*pcre, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := compileTree(tree, captures)
+	need := require(tree.root)
+	p, err := compileTree(tree, captures, need.must())
 	if err != nil {
 		return nil, err
 	}
-	return &pcre{prog: p, utf: tree.utf, ossec: d == ossec.OSSEC, lits: treeLiterals(tree)}, nil
+	return &pcre{prog: p, utf: tree.utf, ossec: d == ossec.OSSEC, lits: usable(need.best())}, nil
 }
 
 func (m *pcre) match(s string) bool {
@@ -57,9 +58,13 @@ func (m *pcre) find(s string, caps []Span) (int, []Span, bool) {
 	if m.utf && !utf8.ValidString(s) {
 		return 0, caps, false
 	}
+	from := p.next(s, 0)
+	if from < 0 || !holdsAll(p.must, s) {
+		return 0, caps, false
+	}
 	if p.choices == 0 && p.slots == 0 {
 		var t thread
-		end, ok := p.search(&t, s)
+		end, ok := p.search(&t, s, from)
 		return m.endPointer(end), caps, ok
 	}
 	t := threads.Get().(*thread)
@@ -68,7 +73,7 @@ func (m *pcre) find(s string, caps []Span) (int, []Span, bool) {
 		t.regs = make([]int32, p.slots)
 	}
 	t.regs = t.regs[:p.slots]
-	end, ok := p.search(t, s)
+	end, ok := p.search(t, s, from)
 	if ok && p.groups > 0 {
 		caps = m.captures(t.regs, caps)
 	}

@@ -29,15 +29,18 @@ func ourOffsets(m *pcre, s string, remember bool) (offsets []int, ok, gaveUp boo
 	t := threads.Get().(*thread)
 	defer t.release()
 	t.regs = make([]int32, m.prog.slots)
-	var end int
+	from, end := m.prog.next(s, 0), 0
+	if from < 0 || !holdsAll(m.prog.must, s) {
+		return nil, false, false
+	}
 	if remember {
 		t.s = s
 		m.prog.remember(t)
 		var st status
-		end, st = m.prog.scan(t)
+		end, st = m.prog.scan(t, from)
 		ok, t.remembers = st == matched, false
 	} else {
-		end, ok = m.prog.search(t, s)
+		end, ok = m.prog.search(t, s, from)
 	}
 	if !ok {
 		return nil, false, t.budget < 0

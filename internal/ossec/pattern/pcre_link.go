@@ -13,7 +13,7 @@ func (p *prog) link() {
 			in.follow = in.set
 			if in.mode != possessive {
 				if set.meets(in.set) {
-					in.follow = &set
+					in.follow, in.next = &set, f.second(int32(pc)+1)
 				} else {
 					// Giving bytes back, or taking fewer, can never help.
 					in.mode = possessive
@@ -176,24 +176,56 @@ func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
 	return set, end
 }
 
+// second returns the bytes that can come second in what the code at pc takes, or
+// nil if that is unknown or no help.
+func (f *firstFinder) second(pc int32) *byteSet {
+	for f.code[pc].op == opSave {
+		pc++
+	}
+	set := &byteSet{}
+	switch in := &f.code[pc]; {
+	case in.op == opLit:
+		set.add(in.lit[1])
+	case in.op == opFold && len(in.lit) > 1:
+		set.add(in.lit[1])
+		set.addOtherCase()
+	case in.op == opFold, in.op == opByte, in.op == opSet:
+		bytes, end := f.first(pc + 1)
+		if end || bytes == allBytes {
+			return nil
+		}
+		*set = bytes
+	default:
+		return nil
+	}
+	return set
+}
+
 // chooseStart decides how a search finds the places to try.
-func (p *prog) chooseStart(t *pcreTree) {
+func (p *prog) chooseStart(t *pcreTree, must []string) {
 	f := firstFinder{code: p.code, seen: make([]int32, len(p.code))}
-	set, end := f.first(0)
+	p.first, p.empty = f.first(0)
 	lead := leadingRun(t.root)
-	switch first := &p.code[0]; {
+	pc := 0
+	for p.code[pc].op == opSave || p.code[pc].op == opBegin {
+		pc++
+	}
+	first := &p.code[pc]
+	isLit := first.op == opLit || first.op == opFold
+	if isLit {
+		p.prefix = newFinder(first.lit, first.op == opFold)
+	}
+	switch {
 	case anchored(t.root), lead != nil && *lead == allBytes && !t.refs:
 		p.start = startAnchored
 		return
-	case first.op == opLit || first.op == opFold:
-		p.start, p.prefix = startLit, first.lit
-		if first.op == opFold {
-			p.start = startFold
-		}
+	case isLit:
+		p.start = startLit
 		return
-	case !end && set != allBytes:
-		p.start, p.firstBytes = startSet, set
+	case !p.empty && p.first != allBytes:
+		p.start, p.second = startSet, f.second(0)
 	}
+	p.must = finders(must)
 	if p.memoable && !t.utf {
 		p.lead = lead
 	}
@@ -237,8 +269,18 @@ func leadingRun(n *node) *byteSet {
 	case nodeGroup:
 		return leadingRun(n.subs[0])
 	case nodeRepeat:
-		if s := n.subs[0]; s.kind == nodeSet && len(s.set.wide) == 0 && n.max < 0 && n.mode != possessive {
-			return &s.set.bytes
+		sub := n.subs[0]
+		switch {
+		case n.mode == possessive:
+		case sub.kind == nodeSet && len(sub.set.wide) == 0 && n.max < 0:
+			return &sub.set.bytes
+		case n.min == 0 && n.max == 1: // (X+)?
+			for sub.kind == nodeGroup {
+				sub = sub.subs[0]
+			}
+			if sub.kind == nodeRepeat {
+				return leadingRun(sub)
+			}
 		}
 	}
 	return nil

@@ -12,10 +12,13 @@ type prog struct {
 	utf      bool // subjects are UTF-8
 
 	// How a search finds the places to try.
-	start      searchKind
-	prefix     string   // startLit, startFold: what every match starts with
-	firstBytes byteSet  // startSet: the bytes a match can start with
-	lead       *byteSet // startSet, startAnywhere: no need to try behind one of these
+	start  searchKind
+	must   []finder // all of these occur in a subject that matches
+	prefix finder   // startLit: of what every match starts with; startAnchored: that, or nothing
+	first  byteSet  // startSet, startAnchored: the bytes a match can start with
+	second *byteSet // startSet: those that can come next, if known
+	lead   *byteSet // startSet, startAnywhere: no need to try behind one of these
+	empty  bool     // a match may be empty
 }
 
 type searchKind uint8
@@ -24,8 +27,7 @@ const (
 	startAnywhere searchKind = iota
 	startAnchored            // only at 0
 	startLit                 // at prefix
-	startFold                // at prefix without ASCII case
-	startSet                 // at a byte of firstBytes
+	startSet                 // at a byte of first
 )
 
 type opcode uint8
@@ -73,6 +75,7 @@ type inst struct {
 	lit      string
 	set      *byteSet
 	follow   *byteSet // opRun: bytes what follows may start with; opSplit: those of x
+	next     *byteSet // opRun: bytes that may come second in what follows, if known
 	other    *byteSet // opSplit: those of y
 	wide     *charSet
 	alt      *altTable
@@ -104,7 +107,7 @@ type compiler struct {
 }
 
 // compileTree makes the code of an expression.
-func compileTree(t *pcreTree, captures bool) (*prog, error) {
+func compileTree(t *pcreTree, captures bool, must []string) (*prog, error) {
 	p := &prog{memoable: !t.refs, utf: t.utf}
 	if captures {
 		p.groups = t.groups
@@ -120,7 +123,7 @@ func compileTree(t *pcreTree, captures bool) (*prog, error) {
 	}
 	p.slots += c.marks
 	p.link()
-	p.chooseStart(t)
+	p.chooseStart(t, must)
 	return p, nil
 }
 

@@ -65,17 +65,18 @@ const (
 
 var threads = sync.Pool{New: func() any { return &thread{stack: make([]frame, 0, stackReserve)} }}
 
-// search finds the leftmost match in s from pos 0 on and leaves the captures in
-// t.regs. It returns the end of the match.
-func (p *prog) search(t *thread, s string) (int, bool) {
+// search finds the leftmost match in s that starts at or after from, which is
+// what p.next returned for the start of s, and leaves the captures in t.regs. It
+// returns the end of the match.
+func (p *prog) search(t *thread, s string, from int) (int, bool) {
 	t.s = s
 	t.budget = easySteps + easyPerByte*len(s)
 	if !p.memoable {
 		t.budget = stepLimit + stepsPerByte*len(s)
 	}
-	end, st := p.scan(t)
+	end, st := p.scan(t, from)
 	if st == exhausted && p.memoable && p.remember(t) {
-		end, st = p.scan(t)
+		end, st = p.scan(t, from)
 		t.remembers = false
 	}
 	return end, st == matched
@@ -117,52 +118,64 @@ func (t *thread) first(in *inst, pos int) bool {
 }
 
 // scan tries the places where a match can start, from left to right.
-func (p *prog) scan(t *thread) (int, status) {
-	s := t.s
-	for pos := 0; ; pos++ {
-		switch p.start {
-		case startLit:
-			i := strings.Index(s[pos:], p.prefix)
-			if i < 0 {
-				return 0, failed
-			}
-			pos += i
-		case startFold:
-			i := indexFold(s[pos:], p.prefix)
-			if i < 0 {
-				return 0, failed
-			}
-			pos += i
-		case startSet:
-			for pos < len(s) && !(p.firstBytes.has(s[pos]) && (p.lead == nil || pos == 0 || !p.lead.has(s[pos-1]))) {
-				pos++
-			}
-			if pos == len(s) {
-				return 0, failed
-			}
-		case startAnywhere:
-			if p.lead != nil && pos > 0 {
-				for pos <= len(s) && p.lead.has(s[pos-1]) {
-					pos++
-				}
-				if pos > len(s) {
-					return 0, failed
-				}
-			}
-		}
-		if p.utf && pos < len(s) && s[pos]&0xC0 == 0x80 {
-			continue // inside a character
-		}
+func (p *prog) scan(t *thread, pos int) (int, status) {
+	for pos >= 0 {
 		for i := range t.regs {
 			t.regs[i] = -1
 		}
 		if end, st := p.run(t, 0, pos); st != failed {
 			return end, st
 		}
-		if p.start == startAnchored || pos >= len(s) {
-			return 0, failed
+		if p.start == startAnchored {
+			break
+		}
+		pos = p.next(t.s, pos+1)
+	}
+	return 0, failed
+}
+
+// next returns the first place at or after pos where a match can start, or -1.
+func (p *prog) next(s string, pos int) int {
+	if pos > len(s) {
+		return -1
+	}
+	switch p.start {
+	case startAnchored:
+		if pos == 0 && p.startsWell(s) {
+			return 0
+		}
+		return -1
+	case startLit:
+		return p.prefix.index(s, pos)
+	case startSet:
+		for ; pos < len(s); pos++ {
+			if p.first.has(s[pos]) && (p.second == nil || pos+1 < len(s) && p.second.has(s[pos+1])) &&
+				(p.lead == nil || pos == 0 || !p.lead.has(s[pos-1])) {
+				return pos
+			}
+		}
+		return -1
+	}
+	for p.utf && pos < len(s) && s[pos]&0xC0 == 0x80 {
+		pos++ // inside a character
+	}
+	if p.lead != nil {
+		for pos > 0 && p.lead.has(s[pos-1]) {
+			if pos++; pos > len(s) {
+				return -1
+			}
 		}
 	}
+	return pos
+}
+
+// startsWell reports whether there can be a match at the start of s.
+func (p *prog) startsWell(s string) bool {
+	if s == "" {
+		return p.empty
+	}
+	n := len(p.prefix.lit)
+	return p.first.has(s[0]) && (n == 0 || n <= len(s) && p.prefix.is(s, 0))
 }
 
 // run matches the code from pc on at pos.
@@ -376,15 +389,20 @@ func (p *prog) enterRunOnce(t *thread, in *inst, pc int32, start, lo, limit int)
 	return t.giveBack(in, pc, pos, lo)
 }
 
+// mayFollow reports whether what follows a run can start at pos.
+func (in *inst) mayFollow(s string, pos int) bool {
+	if pos == len(s) {
+		return in.endOK
+	}
+	return in.follow.has(s[pos]) && (in.next == nil || pos+1 < len(s) && in.next.has(s[pos+1])) &&
+		!(in.boundary && s[pos]&0xC0 == 0x80)
+}
+
 // giveBack goes from pos down to lo to a place where what follows can start.
 func (t *thread) giveBack(in *inst, pc int32, pos, lo int) (int, bool) {
 	s := t.s
 	for ; pos >= lo; pos-- {
-		if pos < len(s) {
-			if !in.follow.has(s[pos]) || in.boundary && s[pos]&0xC0 == 0x80 {
-				continue
-			}
-		} else if !in.endOK {
+		if !in.mayFollow(s, pos) {
 			continue
 		}
 		if pos > lo {
@@ -399,10 +417,7 @@ func (t *thread) giveBack(in *inst, pc int32, pos, lo int) (int, bool) {
 func (t *thread) take(in *inst, pc int32, pos, limit int) (int, bool) {
 	s := t.s
 	for {
-		ok := in.endOK
-		if pos < len(s) {
-			ok = in.follow.has(s[pos]) && !(in.boundary && s[pos]&0xC0 == 0x80)
-		}
+		ok := in.mayFollow(s, pos)
 		more := pos < limit && in.set.has(s[pos])
 		if ok {
 			if more {

@@ -40,8 +40,9 @@ type Scanner struct {
 
 // scanLiteral is a distinct literal.
 type scanLiteral struct {
-	text string
-	ids  []int32
+	text   string
+	ids    []int32
+	finder finder // of a short one
 }
 
 // gramTable finds the literals that have a gram: a filter, and a hash table of
@@ -102,6 +103,7 @@ func NewScanner(literals []string) *Scanner {
 	s.grams = s.table()
 	for k, l := range s.lits {
 		if n := len(l.text); 0 < n && n < minLiteral {
+			s.lits[k].finder = newFinder(l.text, true)
 			s.short = append(s.short, int32(k))
 		}
 	}
@@ -188,7 +190,7 @@ func (s *Scanner) Scan(text string, hits Bits) {
 		}
 	}
 	for _, k := range s.short {
-		if l := &s.lits[k]; indexFold(text, l.text) >= 0 {
+		if l := &s.lits[k]; l.finder.index(text, 0) >= 0 {
 			l.mark(hits)
 		}
 	}
