@@ -18,13 +18,16 @@ var staticFields = [...]string{
 	"id", "status", "url", "data", "extra_data", "system_name",
 }
 
-func isStatic(name string) bool {
-	for _, s := range staticFields {
+func isStatic(name string) bool { return staticIndex(name) >= 0 }
+
+// staticIndex returns the place of a name in staticFields, -1 for others.
+func staticIndex(name string) int {
+	for i, s := range staticFields {
 		if s == name {
-			return true
+			return i
 		}
 	}
-	return false
+	return -1
 }
 
 // groupLists are the compliance standards whose names prefix a group and which

@@ -19,6 +19,33 @@ func hidden(r rune) bool {
 	return r == 0x200e || r == 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff
 }
 
+const (
+	eachByte = 0x0101010101010101
+	topBits  = 0x80 * eachByte
+)
+
+// plain returns how many bytes from place i on are ASCII and no controls, in
+// steps of eight. For JSON quotes and backslashes are not plain either.
+func plain(s string, i int, json bool) int {
+	start := i
+	for ; i+8 <= len(s); i += 8 {
+		v := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		odd := (v - 0x20*eachByte) | v | zeros(v^0x7f*eachByte)
+		if json {
+			odd |= zeros(v^'"'*eachByte) | zeros(v^'\\'*eachByte)
+		}
+		if odd&topBits != 0 {
+			break
+		}
+	}
+	return i - start
+}
+
+// zeros sets the top bit of every byte that is zero, and perhaps of later ones
+// if there is one.
+func zeros(v uint64) uint64 { return (v - eachByte) &^ v & topBits }
+
 // appendString appends s as a JSON string, always valid JSON and valid UTF-8,
 // without control characters.
 func appendString(dst []byte, s string) []byte {
@@ -28,7 +55,7 @@ func appendString(dst []byte, s string) []byte {
 // appendStringPart appends s as a part of a JSON string.
 func appendStringPart(dst []byte, s string) []byte {
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plain(s, 0, true); i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f {
@@ -50,6 +77,7 @@ func appendStringPart(dst []byte, s string) []byte {
 			}
 			i++
 			start = i
+			i += plain(s, i, true)
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
@@ -78,11 +106,14 @@ func appendRune(dst []byte, r rune) []byte {
 // backslashes stay as they are.
 func appendVisible(dst []byte, s string) []byte {
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plain(s, 0, false); i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
 			if c >= 0x20 && c != 0x7f || c == '\t' {
 				i++
+				if c == '\t' {
+					i += plain(s, i, false)
+				}
 				continue
 			}
 			dst = append(dst, s[start:i]...)

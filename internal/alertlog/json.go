@@ -115,16 +115,16 @@ func (o *object) wazuhRule(r *riposte.Rule) {
 	} else {
 		o.dst = append(o.dst, "false"...)
 	}
+	var room [48]listed
+	groups := listGroups(room[:0], r.Groups)
 	o.key("groups")
-	o.groups(r.Groups, -1)
+	o.groups(groups, -1)
 	var seen [len(groupLists)]bool
-	for rest := r.Groups; rest != ""; {
-		var g string
-		g, rest = nextGroup(rest)
-		if l := groupList(g); l >= 0 && !seen[l] {
+	for _, g := range groups {
+		if l := g.list; l >= 0 && !seen[l] {
 			seen[l] = true
 			o.key(groupLists[l])
-			o.groups(r.Groups, l)
+			o.groups(groups, l)
 		}
 	}
 	o.close()
@@ -154,15 +154,31 @@ func (o *object) infos(r *riposte.Rule) {
 	}
 }
 
-// groups writes an array of the groups of one compliance standard, or of those
-// that belong to none (-1).
-func (o *object) groups(text string, standard int) {
-	o.dst = append(o.dst, '[')
-	some := false
+// listed is a group and the compliance standard that it belongs to.
+type listed struct {
+	name string
+	list int // in groupLists, -1: none
+}
+
+// listGroups cuts a group text into its groups.
+func listGroups(dst []listed, text string) []listed {
 	for text != "" {
 		var g string
-		g, text = nextGroup(text)
-		if g == "" || groupList(g) != standard {
+		if g, text = nextGroup(text); g != "" {
+			dst = append(dst, listed{g, groupList(g)})
+		}
+	}
+	return dst
+}
+
+// groups writes an array of the groups of one compliance standard, or of those
+// that belong to none (-1).
+func (o *object) groups(groups []listed, standard int) {
+	o.dst = append(o.dst, '[')
+	some := false
+	for i := range groups {
+		g := groups[i].name
+		if groups[i].list != standard {
 			continue
 		}
 		if standard >= 0 {
@@ -194,10 +210,20 @@ func (o *object) data(a *riposte.Alert) {
 		return
 	}
 	o.open("data")
-	for _, name := range staticFields {
-		o.text(name, static(a, name))
+	var values [len(staticFields)]string
+	for i := len(a.Fields) - 1; i >= 0; i-- { // the first of a name counts
+		if f := &a.Fields[i]; !f.Dynamic {
+			if k := staticIndex(f.Name); k >= 0 {
+				values[k] = f.Value
+			}
+		}
 	}
-	o.members(a, 0, -1)
+	for k, name := range staticFields {
+		o.text(name, values[k])
+	}
+	if !o.nested(a) {
+		o.members(a, 0, -1)
+	}
 	o.close()
 }
 

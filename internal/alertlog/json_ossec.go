@@ -75,7 +75,8 @@ func (o *object) ossecRule(r *riposte.Rule) {
 	o.number("firedtimes", int64(r.Fired))
 	o.text("group", r.Groups)
 	o.key("groups")
-	o.groups(r.Groups, -1)
+	var room [48]listed
+	o.groups(listGroups(room[:0], r.Groups), -1)
 	o.close()
 }
 

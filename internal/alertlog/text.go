@@ -111,6 +111,9 @@ var blockLines = [...]string{
 // when it, together with what is to follow, would otherwise be taken for a line
 // of the block.
 func appendSetOff(dst []byte, s, next string) []byte {
+	if s != "" && strings.IndexByte("*RSDUAPIOGN", s[0]) < 0 {
+		return appendVisible(dst, s) // no line of a block begins like that
+	}
 	for _, l := range blockLines {
 		if strings.HasPrefix(s, l) || strings.HasPrefix(l, s) && strings.HasPrefix(next, l[len(s):]) {
 			dst = append(dst, ' ')
