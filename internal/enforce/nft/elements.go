@@ -105,7 +105,7 @@ func decode(m nfnetlink.Message, s set, now time.Time, each func(element)) error
 			if err != nil {
 				return err
 			}
-			if timed && left == 0 {
+			if timed && left == 0 || !e.prefix.IsValid() { // no key: somebody's catch-all
 				continue
 			}
 			if timed {
