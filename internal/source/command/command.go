@@ -1,135 +1,162 @@
-// Package command makes events of what a command prints, run again and again:
-// log_format command and full_command of ossec.conf. The command is the
-// administrator's own text and goes to the shell as it does in OSSEC and Wazuh;
-// nothing that a log or a peer says ever becomes part of it.
+// Package command runs a command again and again and makes events of what it
+// prints: log_format command and full_command of ossec.conf. The command is the
+// administrator's own text and goes to the shell, as in OSSEC and Wazuh; nothing
+// that a log or a peer says ever becomes part of it.
 package command
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
-	"strings"
 	"time"
 
 	"riposte"
+	"riposte/internal/host"
 	"riposte/internal/source/lines"
 )
 
-// Options say what to run and how often.
+// Options says what to run.
 type Options struct {
-	Command string
-	Alias   string        // stands for the command in the events; "": the command itself
-	Every   time.Duration // between two starts; 0: six minutes, as in OSSEC
-	Whole   bool          // full_command: all that is printed makes one event
-	Limit   time.Duration // after which the command is killed; 0: a minute
-	Max     int           // bytes of output that are read; 0: one mebibyte
-	Log     *slog.Logger  // nil: nothing
+	Command  string        // a line for the system's shell
+	Alias    string        // stands for the command in the events; "": the command itself
+	Full     bool          // all that is printed is one event; otherwise each line
+	Interval time.Duration // from start to start; 0: six minutes, as OSSEC has it
+	Timeout  time.Duration // a run may take so long; 0: a minute
+	Log      *slog.Logger
 }
+
+// maxOutput bounds what one run may print; the rest is thrown away. All of it
+// as one event may be no longer than a line.
+const maxOutput = 1 << 20
+
+// maxBatch bounds the events of a batch.
+const maxBatch = 256
 
 // Source runs one command.
-type Source struct{ o Options }
-
-// New returns a source. The command runs for the first time when Run begins.
-func New(o Options) *Source {
-	if o.Alias == "" {
-		o.Alias = o.Command
-	}
-	if o.Every <= 0 {
-		o.Every = 6 * time.Minute
-	}
-	if o.Limit <= 0 {
-		o.Limit = time.Minute
-	}
-	if o.Max <= 0 {
-		o.Max = 1 << 20
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Source{o: o}
+type Source struct {
+	opt  Options
+	name string
+	log  *slog.Logger
 }
 
-// Key is the source key of a command.
-func Key(command string) string { return "command:" + command }
+// New makes a source.
+func New(opt Options) (*Source, error) {
+	if opt.Command == "" {
+		return nil, errors.New("run a command: none given")
+	}
+	s := &Source{opt: opt, name: opt.Alias, log: opt.Log}
+	if s.name == "" {
+		s.name = opt.Command
+	}
+	if s.opt.Interval <= 0 {
+		s.opt.Interval = 6 * time.Minute
+	}
+	if s.opt.Timeout <= 0 {
+		s.opt.Timeout = time.Minute
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
 
-// Run runs the command until ctx ends. A command that fails is tried again at
-// its next time; what it printed until then makes events all the same.
+// Run runs the command at once and then at every interval, until ctx ends. A
+// run that takes longer than the interval delays the next one. There is no
+// position.
 func (s *Source) Run(ctx context.Context, out chan<- riposte.Batch) error {
-	tick := time.NewTicker(s.o.Every)
-	defer tick.Stop()
+	ticker := time.NewTicker(s.opt.Interval)
+	defer ticker.Stop()
 	for {
-		text, err := s.output(ctx)
+		printed, cut, err := s.once(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			s.o.Log.Warn("command", "command", s.o.Alias, "error", err)
+			s.log.Warn("command failed", "command", s.name, "error", err)
 		}
-		if evs := s.events(text, time.Now()); len(evs) > 0 {
-			select {
-			case out <- riposte.Batch{Source: Key(s.o.Command), Events: evs}:
-			case <-ctx.Done():
+		// Half of what makes one event would look like a change of the whole;
+		// lines that came in time are what they are.
+		if err == nil || !s.opt.Full {
+			if !s.send(ctx, out, printed, cut) {
 				return nil
 			}
 		}
 		select {
-		case <-tick.C:
+		case <-ticker.C:
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// output runs the command once.
-func (s *Source) output(ctx context.Context) (string, error) {
-	limit, cancel := context.WithTimeout(ctx, s.o.Limit)
+// once runs the command and returns what it printed. Its exit status means
+// nothing: grep has one for not finding anything.
+func (s *Source) once(ctx context.Context) (printed []byte, cut bool, err error) {
+	limit, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	defer cancel()
-	cmd := shell(limit, s.o.Command)
+	cmd := shell(limit, s.opt.Command)
+	host.OwnGroup(cmd)
 	cmd.WaitDelay = time.Second
-	buf := &bounded{max: s.o.Max}
-	cmd.Stdout = buf
-	err := cmd.Run()
+	output := &bounded{}
+	cmd.Stdout = output
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
-	case limit.Err() != nil && ctx.Err() == nil:
-		err = fmt.Errorf("killed after %v", s.o.Limit)
-	case errors.As(err, &exit):
-		err = nil // commands such as grep end with a status of their own
+	case limit.Err() != nil:
+		err = fmt.Errorf("killed, it did not end within %v", s.opt.Timeout)
+	case errors.As(err, &exit), errors.Is(err, exec.ErrWaitDelay):
+		err = nil
 	}
-	return buf.String(), err
+	return output.Bytes(), output.cut, err
 }
 
-// events makes events of what was printed, in OSSEC's form.
-func (s *Source) events(text string, now time.Time) []riposte.Event {
-	prefix := fmt.Sprintf("ossec: output: '%s': ", s.o.Alias)
-	if s.o.Whole {
-		text = strings.TrimRight(text, "\r\n")
-		if text == "" {
-			return nil
-		}
-		prefix = fmt.Sprintf("ossec: output: '%s':\n", s.o.Alias)
-		cut := len(text) > lines.Max
-		return []riposte.Event{{Time: now, Location: s.o.Alias, Text: prefix + text[:min(len(text), lines.Max)], Cut: cut}}
-	}
-	var out []riposte.Event
-	for l := range strings.SplitSeq(text, "\n") {
-		if l = strings.TrimSuffix(l, "\r"); l == "" {
-			continue
-		}
-		out = append(out, riposte.Event{Time: now, Location: s.o.Alias, Text: prefix + l[:min(len(l), lines.Max)], Cut: len(l) > lines.Max})
-	}
-	return out
-}
-
-// bounded keeps the first max bytes.
+// bounded keeps the beginning of what a command prints.
 type bounded struct {
-	strings.Builder
-	max int
+	bytes.Buffer
+	cut bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	b.Builder.Write(p[:min(len(p), b.max-b.Len())]) // never fails
+	if room := maxOutput - b.Len(); len(p) > room {
+		b.cut = true
+		b.Buffer.Write(p[:room])
+	} else {
+		b.Buffer.Write(p)
+	}
 	return len(p), nil
+}
+
+// send makes events as OSSEC does, "ossec: output: 'df -h': /dev/sda1 …", and
+// reports whether they were taken.
+func (s *Source) send(ctx context.Context, out chan<- riposte.Batch, printed []byte, cut bool) bool {
+	now := time.Now()
+	var events []riposte.Event
+	add := func(text string, cut bool) {
+		events = append(events, riposte.Event{Time: now, Location: s.name, Text: text, Cut: cut})
+	}
+	if s.opt.Full {
+		if text := bytes.TrimRight(printed, "\r\n"); len(text) > 0 {
+			add("ossec: output: '"+s.name+"':\n"+string(text[:min(len(text), lines.Max)]), cut || len(text) > lines.Max)
+		}
+	} else {
+		split := lines.NewSplitter(lines.Max, false)
+		for _, l := range split.Flush(split.Split(nil, printed)) {
+			if l.Text != "" {
+				add("ossec: output: '"+s.name+"': "+l.Text, l.Cut)
+			}
+		}
+	}
+	for len(events) > 0 {
+		n := min(len(events), maxBatch)
+		select {
+		case out <- riposte.Batch{Source: "command:" + s.name, Events: events[:n:n]}:
+		case <-ctx.Done():
+			return false
+		}
+		events = events[n:]
+	}
+	return true
 }

@@ -2,68 +2,163 @@ package command
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"riposte"
+	"riposte/internal/source/lines"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if runtime.GOOS == "windows" {
+		return // the commands are written for a Unix shell
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// start runs a source.
+func start(t *testing.T, opt Options) (<-chan riposte.Batch, func()) {
+	t.Helper()
+	s, err := New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	out, done := make(chan riposte.Batch), make(chan error, 1)
+	go func() { done <- s.Run(ctx, out) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return out, stop
+}
 
 // first returns the first batch a command gives.
-func first(t *testing.T, o Options) riposte.Batch {
+func first(t *testing.T, opt Options) riposte.Batch {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	out, done := make(chan riposte.Batch), make(chan error, 1)
-	go func() { done <- New(o).Run(ctx, out) }()
-	var b riposte.Batch
+	out, stop := start(t, opt)
+	defer stop()
 	select {
-	case b = <-out:
-	case <-ctx.Done():
-		t.Error("no batch")
+	case b := <-out:
+		return b
+	case <-time.After(10 * time.Second):
+		t.Fatal("no batch")
+		return riposte.Batch{}
 	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	return b
 }
 
 func TestLines(t *testing.T) {
-	b := first(t, Options{Command: `printf 'one\n\ntwo $(id)\r\n'; exit 3`, Alias: "probe"})
+	b := first(t, Options{Command: `printf 'one\n\ntwo $(id)\r\nlast'; exit 3`, Alias: "probe"})
 	var got []string
 	for _, ev := range b.Events {
 		got = append(got, ev.Location+"|"+ev.Text)
 	}
-	want := "probe|ossec: output: 'probe': one probe|ossec: output: 'probe': two $(id)"
+	want := "probe|ossec: output: 'probe': one probe|ossec: output: 'probe': two $(id) probe|ossec: output: 'probe': last"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("got %q, want %q", s, want)
 	}
+	if b.Source != "command:probe" || b.Position != "" {
+		t.Errorf("source %q, position %q", b.Source, b.Position)
+	}
 }
 
-func TestWhole(t *testing.T) {
-	b := first(t, Options{Command: `printf 'a\nb\n'`, Whole: true})
+func TestFull(t *testing.T) {
+	b := first(t, Options{Command: `printf 'a\nb\n'`, Full: true})
 	if len(b.Events) != 1 || b.Events[0].Text != "ossec: output: 'printf 'a\\nb\\n'':\na\nb" {
 		t.Errorf("got %+v", b.Events)
 	}
 }
 
 func TestBounds(t *testing.T) {
-	b := first(t, Options{Command: `yes | head -c 1000000`, Max: 100})
-	if n := len(b.Events); n != 50 {
-		t.Errorf("%d events of 100 bytes of output, want 50", n)
+	b := first(t, Options{Command: `head -c 3000000 /dev/zero | tr '\0' x`, Full: true})
+	if ev := b.Events[0]; !ev.Cut || len(ev.Text) > lines.Max+200 {
+		t.Errorf("%d bytes, cut %v", len(ev.Text), ev.Cut)
+	}
+	out, stop := start(t, Options{Command: `yes | head -c 3000000`, Interval: time.Hour})
+	n := 0
+	for n < maxOutput/2 {
+		b := <-out
+		if len(b.Events) > maxBatch {
+			t.Fatalf("a batch of %d", len(b.Events))
+		}
+		n += len(b.Events)
+	}
+	stop()
+	if n != maxOutput/2 {
+		t.Errorf("%d events, want %d", n, maxOutput/2)
 	}
 }
 
-// A command that hangs is killed with its children, and runs again.
+// A command that hangs is killed with its children; the lines that it printed
+// until then are delivered.
 func TestHangs(t *testing.T) {
-	start := time.Now()
-	b := first(t, Options{Command: `echo up; sleep 600 & wait`, Limit: 100 * time.Millisecond, Every: time.Hour})
-	if len(b.Events) != 1 || time.Since(start) > 5*time.Second {
-		t.Errorf("after %v: %+v", time.Since(start), b.Events)
+	pid := filepath.Join(t.TempDir(), "pid")
+	begin := time.Now()
+	b := first(t, Options{Command: `echo up; sleep 600 & echo $! >` + pid + `; wait`, Timeout: 200 * time.Millisecond, Interval: time.Hour})
+	if len(b.Events) != 1 || time.Since(begin) > 5*time.Second {
+		t.Errorf("after %v: %+v", time.Since(begin), b.Events)
+	}
+	text, err := os.ReadFile(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for alive(n) {
+		if time.Since(begin) > 10*time.Second {
+			t.Fatal("the child lives on")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Half an output of a command whose whole output is one event would look like a
+// change.
+func TestHangsInTheMiddleOfOneEvent(t *testing.T) {
+	flag := filepath.Join(t.TempDir(), "flag")
+	b := first(t, Options{Command: `if [ -e ` + flag + ` ]; then echo whole; else touch ` + flag + `; echo half; sleep 600; fi`,
+		Full: true, Timeout: 200 * time.Millisecond, Interval: 50 * time.Millisecond})
+	if got := b.Events[0].Text; !strings.HasSuffix(got, ":\nwhole") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAgainAndAgain(t *testing.T) {
+	out, _ := start(t, Options{Command: "echo x", Interval: 20 * time.Millisecond})
+	for range 3 {
+		select {
+		case b := <-out:
+			if len(b.Events) != 1 {
+				t.Errorf("got %+v", b)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it does not run again")
+		}
+	}
+}
+
+func TestStopsWhileTheCommandRuns(t *testing.T) {
+	_, stop := start(t, Options{Command: "sleep 600"})
+	time.Sleep(20 * time.Millisecond)
+	begin := time.Now()
+	stop()
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	if _, err := New(Options{}); err == nil {
+		t.Error("no command was taken for one")
 	}
 }

@@ -5,14 +5,14 @@ package command
 import (
 	"context"
 	"os/exec"
-	"syscall"
 )
 
-// shell runs a command in a process group of its own, which is killed as a
-// whole.
-func shell(ctx context.Context, command string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+// shell runs a line as popen(3) does. The language is fixed, so that the output
+// does not depend on who started riposte, and of the environment nothing else is
+// passed on.
+func shell(ctx context.Context, line string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", line)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	cmd.Dir = "/"
 	return cmd
 }

@@ -3,8 +3,12 @@ package command
 import (
 	"context"
 	"os/exec"
+	"syscall"
 )
 
-func shell(ctx context.Context, command string) *exec.Cmd {
-	return exec.CommandContext(ctx, "cmd.exe", "/C", command)
+// shell runs a line with the command interpreter, which wants it unquoted.
+func shell(ctx context.Context, line string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "cmd.exe")
+	cmd.SysProcAttr = &syscall.SysProcAttr{CmdLine: "cmd.exe /C " + line, HideWindow: true}
+	return cmd
 }
