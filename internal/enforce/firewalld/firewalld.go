@@ -28,7 +28,8 @@
 // itself sends. And firewalld lets established connections through before it
 // asks its zones; therefore Apply deletes the connection entries of its targets,
 // so that their next packet counts as new. The mechanism nftables has none of
-// these gaps, is five hundred times as fast, and gets along with firewalld: it
+// these gaps, is more than a hundred times as fast (firewalld takes 10 ms for a
+// rule), and gets along with firewalld: it
 // is the one to take unless blocks must show up in firewall-cmd.
 package firewalld
 
