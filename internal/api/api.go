@@ -25,6 +25,18 @@ type Control interface {
 	Unblock(ctx context.Context, r UnblockRequest) ([]riposte.Receipt, error)
 	Offenders(ctx context.Context, f Filter) ([]Offender, error)
 	Forgive(ctx context.Context, r UnblockRequest) (int, error)
+	// Arm puts everything done from now on on trial: without Confirm in time it
+	// is taken back.
+	Arm(ctx context.Context, r ArmRequest) error
+	Confirm(ctx context.Context, r ArmRequest) (was bool, err error)
+	// Pause stops new responses until resumed; undos go on.
+	Pause(ctx context.Context, r PauseRequest) (was bool, err error)
+	// Doctor compares the host with the journal.
+	Doctor(ctx context.Context, r DoctorRequest) (Diagnosis, error)
+	// Allow adds or removes an entry of the allow list, or only lists it.
+	Allow(ctx context.Context, r AllowRequest) (Allowed, error)
+	// Audit verifies the hash chain of the journal's records.
+	Audit(ctx context.Context) (Audit, error)
 	// Reload reads configuration and rules again; on any error the old stay.
 	Reload(ctx context.Context) (Reloaded, error)
 }
@@ -130,6 +142,74 @@ type UnblockRequest struct {
 	All     bool   `json:"all,omitempty"`
 	Forgive bool   `json:"forgive,omitempty"` // forget the offences too
 	By      string `json:"-"`
+}
+
+// ArmRequest asks for a trial, or confirms it.
+type ArmRequest struct {
+	For time.Duration `json:"for,omitempty"`
+	By  string        `json:"-"`
+}
+
+// PauseRequest asks to pause or to resume.
+type PauseRequest struct {
+	Resume bool   `json:"resume,omitempty"`
+	Why    string `json:"why,omitempty"`
+	By     string `json:"-"`
+}
+
+// DoctorRequest asks for a comparison of the host with the journal.
+type DoctorRequest struct {
+	Repair bool `json:"repair,omitempty"`
+}
+
+// Diagnosis is what the comparison found.
+type Diagnosis struct {
+	Checked int      `json:"checked"` // effects compared
+	Drift   []Drift  `json:"drift"`
+	Skipped []string `json:"skipped,omitempty"` // mechanisms that cannot say what they hold
+	Errors  []string `json:"errors,omitempty"`
+}
+
+// Drift is one difference between the host and the journal.
+type Drift struct {
+	Mechanism string         `json:"mechanism"`
+	Target    riposte.Target `json:"target"`
+	Words     string         `json:"words"`
+	Mended    bool           `json:"mended,omitempty"`
+}
+
+// AllowRequest changes the allow list. Without an entry it only lists.
+type AllowRequest struct {
+	Entry  string        `json:"entry,omitempty"` // address, prefix or host name
+	Remove bool          `json:"remove,omitempty"`
+	For    time.Duration `json:"for,omitempty"` // 0: for good
+	Why    string        `json:"why,omitempty"`
+	By     string        `json:"-"`
+}
+
+// Allowed is the part of the allow list that was added by hand.
+type Allowed struct {
+	Entries  []AllowEntry `json:"entries"`
+	Released int          `json:"released,omitempty"` // responses that the change took back
+}
+
+// AllowEntry is one entry.
+type AllowEntry struct {
+	Entry string    `json:"entry"`
+	Until time.Time `json:"until,omitzero"` // zero: for good
+	Since time.Time `json:"since"`
+	By    string    `json:"by"`
+	Why   string    `json:"why,omitempty"`
+}
+
+// Audit is the verdict on the journal's chain of records.
+type Audit struct {
+	Records int      `json:"records"`
+	First   int64    `json:"first"`
+	Last    int64    `json:"last"`
+	Head    string   `json:"head"` // SHA-256 of the last record
+	Gaps    []string `json:"gaps,omitempty"`
+	Fault   string   `json:"fault,omitempty"` // the first thing wrong, "" when all is well
 }
 
 // Reloaded says what a reload changed.

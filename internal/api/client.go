@@ -45,47 +45,91 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status implements Control.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
-	return s, c.get(ctx, "/v1/status", Filter{}, &s)
+	err = c.get(ctx, "/v1/status", Filter{}, &s)
+	return s, err
 }
 
 // InForce implements Control.
 func (c *Client) InForce(ctx context.Context, f Filter) (b []Block, err error) {
-	return b, c.get(ctx, "/v1/list", f, &b)
+	err = c.get(ctx, "/v1/list", f, &b)
+	return b, err
 }
 
 // History implements Control.
 func (c *Client) History(ctx context.Context, f Filter) (r []riposte.Receipt, err error) {
-	return r, c.get(ctx, "/v1/history", f, &r)
+	err = c.get(ctx, "/v1/history", f, &r)
+	return r, err
 }
 
 // Why implements Control.
 func (c *Client) Why(ctx context.Context, target string) (w Why, err error) {
-	return w, c.get(ctx, "/v1/why", Filter{Target: target}, &w)
+	err = c.get(ctx, "/v1/why", Filter{Target: target}, &w)
+	return w, err
 }
 
 // Offenders implements Control.
 func (c *Client) Offenders(ctx context.Context, f Filter) (o []Offender, err error) {
-	return o, c.get(ctx, "/v1/offenders", f, &o)
+	err = c.get(ctx, "/v1/offenders", f, &o)
+	return o, err
 }
 
 // Block implements Control.
 func (c *Client) Block(ctx context.Context, r BlockRequest) (rs []riposte.Receipt, err error) {
-	return rs, c.post(ctx, "/v1/block", r, &rs)
+	err = c.post(ctx, "/v1/block", r, &rs)
+	return rs, err
 }
 
 // Unblock implements Control.
 func (c *Client) Unblock(ctx context.Context, r UnblockRequest) (rs []riposte.Receipt, err error) {
-	return rs, c.post(ctx, "/v1/unblock", r, &rs)
+	err = c.post(ctx, "/v1/unblock", r, &rs)
+	return rs, err
 }
 
 // Forgive implements Control.
 func (c *Client) Forgive(ctx context.Context, r UnblockRequest) (n int, err error) {
-	return n, c.post(ctx, "/v1/forgive", r, &n)
+	err = c.post(ctx, "/v1/forgive", r, &n)
+	return n, err
+}
+
+// Arm implements Control.
+func (c *Client) Arm(ctx context.Context, r ArmRequest) error {
+	return c.post(ctx, "/v1/arm", r, &struct{}{})
+}
+
+// Confirm implements Control.
+func (c *Client) Confirm(ctx context.Context, r ArmRequest) (was bool, err error) {
+	err = c.post(ctx, "/v1/confirm", r, &was)
+	return was, err
+}
+
+// Pause implements Control.
+func (c *Client) Pause(ctx context.Context, r PauseRequest) (was bool, err error) {
+	err = c.post(ctx, "/v1/pause", r, &was)
+	return was, err
+}
+
+// Doctor implements Control.
+func (c *Client) Doctor(ctx context.Context, r DoctorRequest) (d Diagnosis, err error) {
+	err = c.post(ctx, "/v1/doctor", r, &d)
+	return d, err
+}
+
+// Allow implements Control.
+func (c *Client) Allow(ctx context.Context, r AllowRequest) (a Allowed, err error) {
+	err = c.post(ctx, "/v1/allow", r, &a)
+	return a, err
+}
+
+// Audit implements Control.
+func (c *Client) Audit(ctx context.Context) (a Audit, err error) {
+	err = c.get(ctx, "/v1/audit", Filter{}, &a)
+	return a, err
 }
 
 // Reload implements Control.
 func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
-	return r, c.post(ctx, "/v1/reload", struct{}{}, &r)
+	err = c.post(ctx, "/v1/reload", struct{}{}, &r)
+	return r, err
 }
 
 func (c *Client) get(ctx context.Context, path string, f Filter, into any) error {

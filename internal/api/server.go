@@ -66,6 +66,24 @@ func Handler(c Control) http.Handler {
 		r.By = by(ctx)
 		return c.Forgive(ctx, r)
 	})
+	post(mux, "/v1/arm", func(ctx context.Context, r ArmRequest) (any, error) {
+		r.By = by(ctx)
+		return struct{}{}, c.Arm(ctx, r)
+	})
+	post(mux, "/v1/confirm", func(ctx context.Context, r ArmRequest) (any, error) {
+		r.By = by(ctx)
+		return c.Confirm(ctx, r)
+	})
+	post(mux, "/v1/pause", func(ctx context.Context, r PauseRequest) (any, error) {
+		r.By = by(ctx)
+		return c.Pause(ctx, r)
+	})
+	post(mux, "/v1/doctor", func(ctx context.Context, r DoctorRequest) (any, error) { return c.Doctor(ctx, r) })
+	post(mux, "/v1/allow", func(ctx context.Context, r AllowRequest) (any, error) {
+		r.By = by(ctx)
+		return c.Allow(ctx, r)
+	})
+	get(mux, "/v1/audit", func(ctx context.Context, _ Filter) (any, error) { return c.Audit(ctx) })
 	post(mux, "/v1/reload", func(ctx context.Context, _ struct{}) (any, error) { return c.Reload(ctx) })
 	return mux
 }

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"riposte/internal/analysis"
+	"riposte/internal/daemon"
+	"riposte/internal/ossec"
+	"riposte/internal/ossec/suite"
+	"riposte/internal/settings"
+)
+
+func newRulesetCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{Use: "ruleset", Short: "Check and test rules and decoders", Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(newRulesetTestCommand(e))
+	return cmd
+}
+
+// rulesFlags say which ruleset a verb is about.
+type rulesFlags struct{ config, root, dialect string }
+
+func (f *rulesFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.config, "config", "", "ossec.conf (default from the settings)")
+	cmd.Flags().StringVar(&f.root, "root", "", "installation that relative paths in it start from, such as /var/ossec")
+	cmd.Flags().StringVar(&f.dialect, "dialect", "", "wazuh or ossec (default from the settings)")
+}
+
+// apply changes settings as the flags say.
+func (f *rulesFlags) apply(s *settings.Settings) (err error) {
+	if f.config != "" {
+		s.OssecConf = f.config
+	}
+	if f.root != "" {
+		s.Root = f.root
+	}
+	if f.dialect != "" {
+		if s.Dialect, err = ossec.ParseDialect(f.dialect); err != nil {
+			return &exitError{exitUsage, err}
+		}
+	}
+	return nil
+}
+
+// world loads what the flags are about.
+func (f *rulesFlags) world(e *env, loud bool) (*daemon.World, error) {
+	s, err := e.loadSettings()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.apply(s); err != nil {
+		return nil, err
+	}
+	return e.world(s, loud)
+}
+
+func newRulesetTestCommand(e *env) *cobra.Command {
+	var f rulesFlags
+	cmd := &cobra.Command{
+		Use:   "test SUITE…",
+		Short: "Run suites of log lines and expected verdicts",
+		Long: "Runs suites against the rules of a configuration: .ini files as OSSEC and Wazuh keep them,\n" +
+			".jsonl files, and riposte's own .txt files (docs/rules.md). Prints one line a failure and the\n" +
+			"counts last.",
+		Args: args(cobra.MinimumNArgs(1)),
+		RunE: func(_ *cobra.Command, files []string) error {
+			w, err := f.world(e, false)
+			if err != nil {
+				return err
+			}
+			cases, err := e.suites(files, w.Settings.Dialect)
+			if err != nil {
+				return err
+			}
+			r := suite.NewRunner(w.Set, analysis.Options{Host: w.Settings.HostName()}, time.Now()).Run(cases)
+			if err := e.print(r, func(out io.Writer) { err = r.Write(out) }); err != nil {
+				return err
+			}
+			if r.Failed > 0 {
+				return &exitError{code: exitFailed}
+			}
+			return err
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// suites reads the cases of all files.
+func (e *env) suites(files []string, d ossec.Dialect) ([]suite.Case, error) {
+	var cases []suite.Case
+	for _, name := range files {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read a suite: %w", err)
+		}
+		var cs []suite.Case
+		var found []ossec.Finding
+		switch {
+		case strings.HasSuffix(name, ".ini"):
+			cs, found = suite.ParseINI(name, src, d)
+		case strings.HasSuffix(name, ".jsonl"):
+			cs, found = suite.ParseJSONL(name, src)
+		default:
+			return nil, &exitError{exitUsage, fmt.Errorf("%s: a suite's name ends in .ini, .jsonl or .txt", name)}
+		}
+		for _, f := range found {
+			fmt.Fprintln(e.err, f)
+		}
+		if ossec.Failed(found) {
+			return nil, &exitError{code: exitConfig}
+		}
+		cases = append(cases, cs...)
+	}
+	return cases, nil
+}

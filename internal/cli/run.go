@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"riposte/internal/api"
+	"riposte/internal/daemon"
+	"riposte/internal/settings"
+)
+
+func newRunCommand(e *env) *cobra.Command {
+	var config string
+	var observe bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Guard this host until stopped",
+		Long: "Follows the logs that the configuration names, judges their lines and carries out the\n" +
+			"responses, on this host, in the foreground. Without configuration it uses a built-in one.\n" +
+			"SIGHUP reads configuration and rules again. A stop keeps what is in force (on_stop).",
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			again := func() (*settings.Settings, error) {
+				s, err := e.loadSettings()
+				if err != nil {
+					return nil, errors.New("riposte.yaml has errors")
+				}
+				if config != "" {
+					s.OssecConf = config
+				}
+				if observe {
+					s.Mode = settings.Observe
+				}
+				return s, nil
+			}
+			s, err := e.loadSettings()
+			if err != nil {
+				return err
+			}
+			if s, err = again(); err != nil {
+				return err
+			}
+			err = daemon.Run(cmd.Context(), daemon.Options{
+				Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),
+				Ready: func(st api.Status) { e.ready(st) },
+			})
+			var ce *daemon.ConfigError
+			switch {
+			case errors.As(err, &ce):
+				_ = ce.World.Report.Text(e.err) // stderr is gone: nobody is left to tell
+				return &exitError{code: exitConfig}
+			case errors.Is(err, daemon.ErrReexec):
+				return reexec()
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&config, "config", "", "ossec.conf (default from the settings)")
+	cmd.Flags().BoolVar(&observe, "observe", false, "change nothing, only say what would be done")
+	return cmd
+}
+
+// ready shows the first screen.
+func (e *env) ready(st api.Status) {
+	_ = e.print(st, func(w io.Writer) {
+		printScreen(w, &st)
+		if st.Mode != "observe" {
+			bite(w)
+		}
+	})
+}
+
+func logger(e *env, s *settings.Settings) *slog.Logger {
+	o := &slog.HandlerOptions{Level: s.Log.Level.Slog()}
+	if s.Log.Format.String() == "json" {
+		return slog.New(slog.NewJSONHandler(e.err, o))
+	}
+	return slog.New(slog.NewTextHandler(e.err, o))
+}
+
+// hangups delivers SIGHUP for the life of the process.
+func hangups() <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c
+}
+
+// reexec replaces this process by a new riposte with the same arguments.
+func reexec() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("restart in place: %w", err)
+	}
+	return fmt.Errorf("restart in place: %w", execve(exe, os.Args, os.Environ()))
+}

@@ -1,0 +1,467 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"riposte"
+	"riposte/internal/alertlog"
+	"riposte/internal/analysis"
+	"riposte/internal/api"
+	"riposte/internal/enforce/all"
+	"riposte/internal/executor"
+	"riposte/internal/guard"
+	"riposte/internal/host"
+	"riposte/internal/journal"
+	"riposte/internal/response"
+	"riposte/internal/settings"
+)
+
+// Options say how a daemon is built.
+type Options struct {
+	Settings *settings.Settings
+	// Again reads the settings once more, for a reload.
+	Again   func() (*settings.Settings, error)
+	Version string
+	Log     *slog.Logger
+	// Hangup asks for a reload; nil: nobody does.
+	Hangup <-chan os.Signal
+	// Ready is called once everything runs, with the state to show.
+	Ready func(api.Status)
+}
+
+// Daemon is a riposte that guards one host: server and agent in one process.
+type Daemon struct {
+	opt Options
+	log *slog.Logger
+	ids response.IDs
+
+	journal   *journal.Journal
+	guard     *guard.Guard
+	registry  *all.Registry
+	executor  *executor.Executor
+	alerts    *alertlog.Writer
+	pipeline  *analysis.Pipeline
+	batches   chan riposte.Batch
+	positions positions
+	recent    recent
+
+	since    time.Time
+	reexec   chan struct{} // a restart of riposte itself was ordered
+	problems []string      // found at start
+
+	world  atomic.Pointer[World]
+	reload sync.Mutex // one reload at a time
+	inputs struct {
+		sync.Mutex
+		running []*input
+		group   sync.WaitGroup
+		ctx     context.Context
+	}
+	events, fired, orders, refused atomic.Uint64
+}
+
+// ErrReexec is what Run returns when riposte is to replace itself in place.
+var ErrReexec = errors.New("restart of riposte ordered")
+
+// Run builds the daemon, runs it until ctx ends, and stops it in order. What is
+// in force stays so, unless the settings say otherwise.
+func Run(ctx context.Context, opt Options) (err error) {
+	d := &Daemon{opt: opt, log: opt.Log, since: time.Now(), reexec: make(chan struct{}, 1), batches: make(chan riposte.Batch, 64)}
+	world, err := Load(opt.Settings, &d.ids)
+	if err != nil {
+		return &ConfigError{World: world}
+	}
+	d.world.Store(world)
+	if err := d.open(world); err != nil {
+		return errors.Join(err, d.close())
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	return d.run(ctx)
+}
+
+// ConfigError carries the findings that keep a daemon from starting.
+type ConfigError struct{ World *World }
+
+func (e *ConfigError) Error() string { return ErrConfig.Error() }
+func (e *ConfigError) Unwrap() error { return ErrConfig }
+
+// open opens what is durable and builds the acting half.
+func (d *Daemon) open(w *World) (err error) {
+	s := w.Settings
+	var report *journal.Report
+	if d.journal, report, err = journal.Open(filepath.Join(s.StateDir, "journal.db"), journal.Options{}); err != nil {
+		return fmt.Errorf("open the journal: %w", err)
+	}
+	d.problems = append(d.problems, report.Words()...)
+	if d.alerts, err = alertlog.Open(s.LogDir, s.Dialect); err != nil {
+		return err
+	}
+	if d.guard, err = newGuard(s, w.Config); err != nil {
+		return err
+	}
+	if d.registry, err = registry(s, w.Config, d.restart); err != nil {
+		return err
+	}
+	if err := d.openMechanisms(w); err != nil {
+		return err
+	}
+	observe := d.observing(w) != ""
+	d.executor = executor.New(executor.Options{
+		Journal: d.journal, Guard: d.guard, Resolve: d.registry.Resolve, Mechanisms: d.registry.Mechanisms(),
+		Host: "000", Observe: func(riposte.Command) bool { return observe }, OnStop: executor.OnStop(s.OnStop),
+		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log,
+	})
+	d.positions.journal = d.journal
+	stored, err := d.journal.Positions(context.Background())
+	if err != nil {
+		return fmt.Errorf("read positions: %w", err)
+	}
+	d.positions.stored = stored
+	d.pipeline = analysis.NewPipeline(w.Engine(true, nil), s.Threads(), d.judged)
+	return nil
+}
+
+// openMechanisms opens what the commands of the configuration resolve to and
+// what the journal says is in force by, so that the start can compare both.
+func (d *Daemon) openMechanisms(w *World) error {
+	for _, c := range w.Config.Commands {
+		_, _ = d.registry.Resolve(c.Command) // Status tells what does not resolve
+	}
+	return d.journal.Load(context.Background(), func(r *journal.Response) error {
+		if _, err := d.registry.Named(r.Mechanism, r.Command); err != nil {
+			d.problems = append(d.problems, fmt.Sprintf("%s is in force on %s by %s, which this host no longer has: %v",
+				r.Command.Name, r.Target, r.Mechanism, err))
+		}
+		return nil
+	})
+}
+
+// close closes what open opened, back to front.
+func (d *Daemon) close() error {
+	var errs []error
+	for _, c := range []io.Closer{closer(d.registry), closer(d.alerts), closer(d.journal)} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closer hides a nil pointer behind a nil interface.
+func closer[T any, P interface {
+	*T
+	io.Closer
+}](p P) io.Closer {
+	if p == nil {
+		return nil
+	}
+	return p
+}
+
+// observing says why this riposte only observes, "" when it enforces.
+func (d *Daemon) observing(w *World) string {
+	switch {
+	case w.Settings.Mode == settings.Observe:
+		return "as riposte.yaml says"
+	case w.Config.Off:
+		return "active response is disabled in " + w.ConfigName
+	case !host.EffectivePrivileges().NetAdmin:
+		return "no right to change the firewall: run riposte as root to enforce"
+	}
+	return ""
+}
+
+// run starts the parts front to back and stops them back to front.
+func (d *Daemon) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var parts sync.WaitGroup
+	start := func(ctx context.Context, name string, f func(context.Context) error) {
+		parts.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+
+	// The acting half outlives the sources: what they saw last is still acted on.
+	acting, stopActing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopActing()
+	if err := d.guard.Refresh(ctx); err != nil {
+		d.log.Warn("the guard does not know everything yet", "error", err)
+	}
+	start(acting, "guard", func(ctx context.Context) error {
+		return d.guard.Run(ctx, func(err error) { d.log.Warn("guard", "error", err) })
+	})
+	start(acting, "executor", d.executor.Run)
+	select {
+	case <-d.executor.Ready(): // reconciled: only now may lines be read
+	case <-ctx.Done():
+		stopActing()
+		parts.Wait()
+		return stopped(ctx)
+	}
+	start(acting, "positions", d.positions.run)
+
+	var judging sync.WaitGroup
+	judging.Go(func() {
+		if err := d.pipeline.Run(acting, d.batches); err != nil && acting.Err() == nil {
+			cancel(fmt.Errorf("analysis: %w", err))
+		}
+	})
+	sources, stopSources := context.WithCancel(ctx)
+	defer stopSources()
+	d.inputs.ctx = sources
+	if err := d.watch(d.world.Load()); err != nil {
+		cancel(err)
+	}
+	listener, err := host.ListenUnix(d.world.Load().Settings.Socket, 0o600)
+	if err != nil {
+		cancel(err)
+	} else {
+		start(ctx, "control socket", func(ctx context.Context) error { return api.Serve(ctx, listener, (*control)(d)) })
+	}
+	if ctx.Err() == nil {
+		d.ready()
+	}
+
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-d.reexec:
+			cancel(ErrReexec)
+		case <-d.opt.Hangup:
+			if _, err := d.Reload(ctx); err != nil {
+				d.log.Error("reload", "error", err)
+			}
+			if err := d.alerts.Reopen(); err != nil {
+				d.log.Error("reopen the alert logs", "error", err)
+			}
+		}
+	}
+	_ = host.Notify("STOPPING=1")
+	stopSources()
+	d.inputs.group.Wait()
+	close(d.batches) // what was read is judged
+	judging.Wait()
+	stopActing()
+	parts.Wait()
+	return stopped(ctx)
+}
+
+// stopped returns why ctx ended, nil when it was asked to.
+func stopped(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+func (d *Daemon) ready() {
+	if err := host.Notify(host.Ready); err != nil {
+		d.log.Warn("cannot tell the service manager", "error", err)
+	}
+	if d.opt.Ready == nil {
+		return
+	}
+	s, err := (*control)(d).Status(context.Background())
+	if err != nil {
+		d.log.Error("cannot tell the state", "error", err)
+		return
+	}
+	d.opt.Ready(s)
+}
+
+// restart is what the response restart-ossec does where no OSSEC is installed.
+func (d *Daemon) restart() error {
+	select {
+	case d.reexec <- struct{}{}:
+	default: // already on its way
+	}
+	return nil
+}
+
+// judged takes alerts from the analysis: log, plan, order. It returns only when
+// the orders are in the journal, so that the position behind them may be stored.
+func (d *Daemon) judged(alerts []*riposte.Alert, done *riposte.Batch) error {
+	if len(alerts) > 0 {
+		d.answer(alerts)
+	}
+	if done != nil {
+		d.events.Add(uint64(len(done.Events)))
+		d.positions.set(done.Source, done.Position)
+	}
+	return nil
+}
+
+// answer logs alerts and submits what they call for.
+func (d *Daemon) answer(alerts []*riposte.Alert) {
+	d.fired.Add(uint64(len(alerts)))
+	if err := d.alerts.WriteAlerts(alerts); err != nil {
+		d.log.Error("cannot write alerts", "error", err)
+	}
+	planner := d.world.Load().Planner
+	var orders []riposte.Order
+	for _, a := range alerts {
+		os, _ := planner.Plan(a)
+		for i := range os {
+			if here(&os[i]) {
+				orders = append(orders, os[i])
+			}
+		}
+	}
+	if len(orders) == 0 {
+		return
+	}
+	d.orders.Add(uint64(len(orders)))
+	d.recent.add(orders)
+	if err := d.executor.Submit(context.Background(), orders); err != nil {
+		d.log.Error("cannot take orders", "count", len(orders), "error", err)
+	}
+}
+
+// here reports whether a host that is alone carries out an order: it is the
+// agent of its own alerts, the server, and all hosts; any defined agent but
+// 000 is somebody else.
+func here(o *riposte.Order) bool {
+	p := o.Place
+	return p.All || p.Server || p.Local || p.Defined == "000"
+}
+
+// notify is told every receipt. It writes active-responses.log, which the rules
+// of OSSEC and Wazuh read.
+func (d *Daemon) notify(r riposte.Receipt) {
+	line := alertlog.Response{Time: r.Time, Host: d.world.Load().Settings.HostName()}
+	switch r.Outcome {
+	case riposte.Refused, riposte.Failed, riposte.Expired:
+		line.Failed = r.Reason
+	case riposte.Applied, riposte.Verified:
+	case riposte.Undone:
+		line.Action = riposte.Delete
+	default:
+		return
+	}
+	if r.Outcome == riposte.Refused {
+		d.refused.Add(1)
+	}
+	var err error
+	if line.Order = d.recent.get(r.Order); line.Order == nil {
+		if line.Order, err = d.journal.Order(context.Background(), r.Order); err != nil {
+			if !errors.Is(err, journal.ErrUnknown) {
+				d.log.Error("cannot read an order", "order", r.Order, "error", err)
+			}
+			return
+		}
+	}
+	if err := d.alerts.WriteResponses([]alertlog.Response{line}); err != nil {
+		d.log.Error("cannot write active-responses.log", "error", err)
+	}
+}
+
+// recent keeps the latest orders at hand, so that their receipts need no look
+// into the journal.
+type recent struct {
+	mu    sync.Mutex
+	byID  map[string]*riposte.Order
+	queue []string
+}
+
+const recentOrders = 4096
+
+func (c *recent) add(orders []riposte.Order) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byID == nil {
+		c.byID = map[string]*riposte.Order{}
+	}
+	for i := range orders {
+		c.byID[orders[i].ID] = &orders[i]
+		c.queue = append(c.queue, orders[i].ID)
+	}
+	for len(c.queue) > recentOrders {
+		delete(c.byID, c.queue[0])
+		c.queue = c.queue[1:]
+	}
+}
+
+func (c *recent) get(id string) *riposte.Order {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byID[id]
+}
+
+// positions gathers how far sources were read and stores it once a second: a
+// crash repeats at most that second's lines, and a repeated order is harmless.
+type positions struct {
+	journal *journal.Journal
+	mu      sync.Mutex
+	stored  map[string]string
+	fresh   map[string]string
+}
+
+func (p *positions) set(source, position string) {
+	if position == "" {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fresh == nil {
+		p.fresh = map[string]string{}
+	}
+	p.fresh[source] = position
+}
+
+// all returns the positions as they are now.
+func (p *positions) all() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := maps.Clone(p.stored)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, p.fresh)
+	return out
+}
+
+func (p *positions) run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := p.flush(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return p.flush()
+		}
+	}
+}
+
+func (p *positions) flush() error {
+	p.mu.Lock()
+	fresh := p.fresh
+	p.fresh = nil
+	if p.stored == nil {
+		p.stored = map[string]string{}
+	}
+	maps.Copy(p.stored, fresh)
+	p.mu.Unlock()
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := p.journal.SetPositions(fresh); err != nil {
+		return fmt.Errorf("store positions: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,345 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"riposte"
+	"riposte/internal/api"
+	"riposte/internal/ossec/conf"
+	"riposte/internal/source/command"
+	"riposte/internal/source/devlog"
+	"riposte/internal/source/file"
+	"riposte/internal/source/journald"
+	"riposte/internal/source/syslog"
+)
+
+// runner is a source: it sends what it reads until ctx ends, and returns an
+// error when it cannot go on.
+type runner interface {
+	Run(ctx context.Context, out chan<- riposte.Batch) error
+}
+
+// input is one source of the daemon. key says what it reads and how: a reload
+// leaves a source with an unchanged key alone.
+type input struct {
+	key    string
+	name   string
+	detail string
+	open   func(positions map[string]string) (runner, error)
+
+	events atomic.Uint64
+	mu     sync.Mutex
+	err    error // why it does not run now
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (in *input) set(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.err = err
+}
+
+// status describes the input.
+func (in *input) status() api.Source {
+	s := api.Source{Name: in.name, Detail: in.detail, Events: in.events.Load()}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.err != nil {
+		s.Error = in.err.Error()
+	}
+	return s
+}
+
+// restartPause is how long a source that failed rests at first; the pause
+// doubles up to a minute.
+const restartPause = 250 * time.Millisecond
+
+// run keeps the input going until ctx ends.
+func (in *input) run(ctx context.Context, positions func() map[string]string, out chan<- riposte.Batch, log *slog.Logger) {
+	pause := restartPause
+	for {
+		started := time.Now()
+		err := in.once(ctx, positions(), out)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errors.New("ended without being asked to")
+		}
+		if time.Since(started) > time.Minute {
+			pause = restartPause
+		}
+		in.set(err)
+		log.Warn("source does not run", "source", in.name, "error", err, "next_try_in", pause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, time.Minute)
+	}
+}
+
+func (in *input) once(ctx context.Context, positions map[string]string, out chan<- riposte.Batch) error {
+	r, err := in.open(positions)
+	if err != nil {
+		return err
+	}
+	in.set(nil)
+	counted := make(chan riposte.Batch)
+	done := make(chan error, 1)
+	go func() {
+		done <- r.Run(ctx, counted)
+		close(counted)
+	}()
+	for b := range counted {
+		in.events.Add(uint64(len(b.Events)))
+		select {
+		case out <- b:
+		case <-ctx.Done():
+			for range counted { // let the source see that ctx ended
+			}
+		}
+	}
+	return <-done
+}
+
+// inputs lists what the world says is to be read.
+func inputs(w *World, log *slog.Logger) ([]*input, error) {
+	var out []*input
+	var files []file.Input
+	var names []string
+	var journal []conf.LocalFile
+	for _, lf := range w.Config.LocalFiles {
+		switch lf.Format {
+		case "command", "full_command":
+			out = append(out, commandInput(lf, log))
+			continue
+		case "journald":
+			journal = append(journal, lf)
+			continue
+		case "eventchannel", "eventlog", "macos":
+			continue // check says that this system has none
+		}
+		for _, loc := range lf.Locations {
+			in, err := fileInput(&lf, loc, w.Settings.Root)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", lf.Pos, err)
+			}
+			files = append(files, in)
+			names = append(names, in.Location)
+		}
+	}
+	if len(files) > 0 {
+		out = append(out, &input{
+			key: fmt.Sprintf("files %+v", describe(files)), name: "files", detail: fileDetail(names),
+			open: func(positions map[string]string) (runner, error) {
+				return file.New(file.Options{Inputs: files, Positions: positions, Log: log})
+			},
+		})
+	}
+	if len(journal) > 0 || w.Settings.Sources.Journald.Enabled {
+		out = append(out, journalInput(w, log))
+	}
+	for _, r := range w.Config.Remotes {
+		if r.Syslog {
+			out = append(out, syslogInputs(r, log)...)
+		}
+	}
+	if w.Builtin && devlogFree() {
+		out = append(out, devlogInput(w))
+	}
+	return out, nil
+}
+
+// devlogFree reports whether local programs log into nothing: there is neither
+// a journal nor a syslog daemon.
+func devlogFree() bool {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		return false
+	}
+	c, err := net.Dial("unixgram", devlog.Path)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err != nil
+}
+
+// fileDetail says which of the locations are there.
+func fileDetail(locations []string) string {
+	var there, awaited []string
+	for _, l := range locations {
+		paths, err := filepath.Glob(l)
+		switch {
+		case err == nil && len(paths) == 0 && !strings.Contains(l, "%"):
+			awaited = append(awaited, l)
+		case len(paths) > 1:
+			there = append(there, fmt.Sprintf("%s (%d files)", l, len(paths)))
+		default:
+			there = append(there, l)
+		}
+	}
+	switch {
+	case len(awaited) == 0:
+		return strings.Join(there, ", ")
+	case len(there) == 0:
+		return "none there yet; waiting for " + strings.Join(awaited, ", ")
+	}
+	return strings.Join(there, ", ") + "; waiting for " + strings.Join(awaited, ", ")
+}
+
+// describe is what makes one set of followed files differ from another.
+func describe(files []file.Input) []string {
+	var out []string
+	for _, f := range files {
+		out = append(out, fmt.Sprint(f.Location, f.Format, f.Framing.Lines, f.Framing.Glue, f.Framing.Audit, f.Framing.Wait, f.Exclude, f.FromStart))
+	}
+	return out
+}
+
+func fileInput(lf *conf.LocalFile, location, root string) (file.Input, error) {
+	if !filepath.IsAbs(location) {
+		location = filepath.Join(root, location)
+	}
+	format := lf.Format
+	if lf.Lines > 0 {
+		format = fmt.Sprintf("%s:%d", format, lf.Lines)
+	}
+	in := file.Input{Location: location, Exclude: strings.Join(lf.Exclude, ",")}
+	var err error
+	if in.Format, in.Framing, err = file.ParseFormat(format); err != nil {
+		return in, err
+	}
+	if m := lf.Multiline; m != nil {
+		match := m.Pattern.Match
+		switch m.Match {
+		case "end":
+			in.Framing.End = match
+		case "all":
+			in.Framing.Start, in.Framing.End = match, match
+		default:
+			in.Framing.Start = match
+		}
+		in.Framing.Wait = m.Timeout
+		in.Framing.Glue = map[string]string{"no-replace": "\n", "none": "", "wspace": " ", "tab": "\t"}[m.Replace]
+	}
+	return in, nil
+}
+
+// syslogInputs listen for the syslog messages of other machines, one input for
+// each protocol of a <remote>.
+func syslogInputs(r conf.Remote, log *slog.Logger) []*input {
+	ip := ""
+	if r.LocalIP.IsValid() {
+		ip = r.LocalIP.String()
+	} else if !r.IPv6 {
+		ip = "0.0.0.0"
+	}
+	address := net.JoinHostPort(ip, strconv.Itoa(r.Port))
+	var out []*input
+	for _, p := range []struct {
+		on   bool
+		name string
+	}{{r.UDP, "udp"}, {r.TCP, "tcp"}} {
+		if !p.on {
+			continue
+		}
+		o := syslog.Options{Network: p.name, Address: address, Allowed: r.Allowed, Denied: r.Denied, Log: log}
+		out = append(out, &input{
+			key: fmt.Sprint("syslog ", o.Network, o.Address, o.Allowed, o.Denied), name: "syslog",
+			detail: fmt.Sprintf("%s %s, from %v", p.name, address, r.Allowed),
+			open:   func(map[string]string) (runner, error) { return syslog.Listen(o) },
+		})
+	}
+	return out
+}
+
+// commandInput runs a command of the configuration.
+func commandInput(lf conf.LocalFile, log *slog.Logger) *input {
+	o := command.Options{Command: lf.Command, Alias: lf.Alias, Interval: lf.Frequency, Full: lf.Format == "full_command", Log: log}
+	return &input{
+		key: fmt.Sprintf("command %q %q %v %v", o.Command, o.Alias, o.Interval, o.Full), name: "command", detail: first(o.Alias, o.Command),
+		open: func(map[string]string) (runner, error) { return command.New(o) },
+	}
+}
+
+// journalInput is the system's journal.
+func journalInput(w *World, log *slog.Logger) *input {
+	units := w.Settings.Sources.Journald.Units
+	detail := "the system's journal"
+	if len(units) > 0 {
+		detail += ", units " + strings.Join(units, ", ")
+	}
+	return &input{
+		key: fmt.Sprintf("journald %v", units), name: "journald", detail: detail,
+		open: func(positions map[string]string) (runner, error) {
+			return journald.New(journald.Options{
+				Position: positions[journald.Key], Units: units, Host: w.Settings.HostName(), Log: log,
+			})
+		},
+	}
+}
+
+// devlogInput is the local syslog socket, for hosts where nobody else has it.
+func devlogInput(w *World) *input {
+	return &input{
+		key: "devlog", name: "syslog socket", detail: devlog.Path + " (no syslog daemon runs here)",
+		open: func(map[string]string) (runner, error) { return devlog.Listen(devlog.Path, w.Settings.HostName()) },
+	}
+}
+
+// sameKey finds the running input that reads the same.
+func sameKey(running []*input, key string) *input {
+	if i := slices.IndexFunc(running, func(in *input) bool { return in.key == key }); i >= 0 {
+		return running[i]
+	}
+	return nil
+}
+
+// watch starts the inputs that a world wants and does not have yet, and stops
+// those that it does not want any more.
+func (d *Daemon) watch(w *World) error {
+	wanted, err := inputs(w, d.log)
+	if err != nil {
+		return err
+	}
+	d.inputs.Lock()
+	defer d.inputs.Unlock()
+	var keep []*input
+	for _, in := range d.inputs.running {
+		if sameKey(wanted, in.key) == nil {
+			in.cancel()
+			<-in.done
+			continue
+		}
+		keep = append(keep, in)
+	}
+	for _, in := range wanted {
+		if sameKey(keep, in.key) != nil {
+			continue
+		}
+		ctx, cancel := context.WithCancel(d.inputs.ctx)
+		in.cancel, in.done = cancel, make(chan struct{})
+		d.inputs.group.Go(func() {
+			defer close(in.done)
+			in.run(ctx, d.positions.all, d.batches, d.log)
+		})
+		keep = append(keep, in)
+	}
+	d.inputs.running = keep
+	return nil
+}

@@ -1,0 +1,207 @@
+// Package daemon builds a riposte out of the rooms: it loads the configuration
+// and the rules, starts the sources, the analysis, the executor and the control
+// interface, swaps configuration and rules on reload, and stops everything in
+// order.
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"riposte"
+	"riposte/internal/analysis"
+	"riposte/internal/check"
+	"riposte/internal/ossec"
+	"riposte/internal/ossec/conf"
+	rules "riposte/internal/ossec/ruleset"
+	"riposte/internal/response"
+	"riposte/internal/settings"
+	"riposte/ruleset"
+)
+
+// World is what a riposte judges lines by: settings, configuration, rules and
+// the plan of responses. It never changes; a reload builds a new one.
+type World struct {
+	Settings *settings.Settings
+	Config   *conf.Config
+	Set      *rules.Set
+	Planner  *response.Planner
+	Report   *check.Report
+
+	Builtin    bool   // the configuration is riposte's own
+	ConfigName string // where the configuration came from, in words
+	RulesName  string // likewise the rules
+}
+
+// ErrConfig means that the report holds an error: nothing was built.
+var ErrConfig = errors.New("errors in the configuration")
+
+// CheckOptions say how a configuration is checked: as the daemon reads it.
+// into, which may be nil, is given the rules.
+func CheckOptions(s *settings.Settings, into *World) check.Options {
+	if into == nil {
+		into = &World{}
+	}
+	return check.Options{
+		Given:   s,
+		Default: func() (string, []byte) { f := ruleset.Config(); return f.Name, f.Data },
+		Rules: func(s *settings.Settings, cfg *conf.Config) ([]response.Rule, []ossec.Finding) {
+			opts, found := into.ruleFiles(s, cfg)
+			if ossec.Failed(found) {
+				return nil, found
+			}
+			set, more := rules.Load(opts)
+			into.Set = set
+			if set == nil {
+				return nil, append(found, more...)
+			}
+			into.RulesName = fmt.Sprintf("%d rules and %d decoders, %s", len(set.Rules), len(set.Decoders), into.RulesName)
+			return known(set), append(found, more...)
+		},
+		Mechanism: Mechanism,
+		Text:      builtinText,
+	}
+}
+
+// Load builds a world from settings and the files they name. On ErrConfig the
+// world holds the report alone.
+func Load(s *settings.Settings, ids *response.IDs) (*World, error) {
+	w := &World{Settings: s}
+	w.Report = check.Run(CheckOptions(s, w))
+	if w.Report.Failed() || w.Set == nil {
+		return w, ErrConfig
+	}
+	w.Config = w.Report.Config
+	w.ConfigName = w.Report.File
+	if strings.HasPrefix(w.ConfigName, "ruleset/") {
+		w.Builtin = true
+		w.ConfigName = fmt.Sprintf("built-in (there is no %s)", s.ConfPath())
+	}
+	w.Planner = response.New(w.Config, s.Dialect, ids)
+	return w, nil
+}
+
+// builtinText returns a built-in file, to show its lines.
+func builtinText(name string) []byte {
+	if f := ruleset.Config(); f.Name == name {
+		return f.Data
+	}
+	for _, d := range []string{ruleset.Wazuh, ruleset.OSSEC} {
+		decoders, rules := ruleset.Files(d)
+		for _, f := range append(decoders, rules...) {
+			if f.Name == name {
+				return f.Data
+			}
+		}
+	}
+	return nil
+}
+
+// ruleFiles finds the rules: those that the configuration names, or the
+// built-in ones when it names none, or none that are there.
+func (w *World) ruleFiles(s *settings.Settings, cfg *conf.Config) (rules.Options, []ossec.Finding) {
+	var found []ossec.Finding
+	entries := cfg.Rules
+	use := s.Rules
+	if use == settings.RulesAuto {
+		use = settings.RulesConfig
+		if !anyRuleFile(s, entries) {
+			use = settings.RulesBuiltin
+			if len(entries) > 0 {
+				found = append(found, ossec.Finding{
+					Severity: ossec.Warning, Pos: entries[0].Pos, Code: "rules-absent",
+					Message: fmt.Sprintf("no rule file that the configuration names is below %s; the built-in rules are used", s.Root),
+					Hint:    "set root in riposte.yaml to the installation that the files are in, or rules: builtin to say that this is meant",
+				})
+			}
+		}
+	}
+	var opts rules.Options
+	if use == settings.RulesConfig {
+		var more []ossec.Finding
+		opts, more = rules.ReadFiles(s.Root, s.Dialect, entries)
+		found = append(found, more...)
+		w.RulesName = "from " + s.Root
+	} else {
+		opts.Dialect = s.Dialect
+		ds, rs := ruleset.Files(s.Dialect.String())
+		opts.Decoders, opts.Rules = sources(ds), sources(rs)
+		w.RulesName = "built-in"
+	}
+	own := ownFiles(s.OwnDecoders, &opts.Decoders, &found) + ownFiles(s.OwnRules, &opts.Rules, &found)
+	if own > 0 {
+		w.RulesName += fmt.Sprintf(" and %d own files", own)
+	}
+	opts.LogLevel, opts.MailLevel = cfg.Alerts.LogLevel, cfg.Alerts.EmailLevel
+	return opts, found
+}
+
+// anyRuleFile reports whether any rule file that the entries name is there.
+// Without an entry for rules Wazuh reads its stock directory.
+func anyRuleFile(s *settings.Settings, entries []conf.RuleEntry) bool {
+	if len(entries) == 0 {
+		return false
+	}
+	opts, _ := rules.ReadFiles(s.Root, s.Dialect, entries)
+	return len(opts.Rules) > 0
+}
+
+// ownFiles appends the XML files of a directory, by name, and returns how many
+// there are. A directory that is not there is empty.
+func ownFiles(dir string, to *[]rules.Source, found *[]ossec.Finding) int {
+	paths, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*.xml"))
+	if err != nil {
+		return 0
+	}
+	slices.Sort(paths)
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			*found = append(*found, ossec.Finding{Severity: ossec.Error, Pos: ossec.Pos{File: p}, Code: "unreadable",
+				Message: fmt.Sprintf("the file cannot be read: %v", err), Hint: "mend its permissions or move it away"})
+			continue
+		}
+		*to = append(*to, rules.Source{Name: p, Data: b})
+	}
+	return len(paths)
+}
+
+// escapeGlob makes a path stand for itself in a glob pattern.
+func escapeGlob(p string) string {
+	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(p)
+}
+
+func sources(fs []ruleset.File) []rules.Source {
+	out := make([]rules.Source, len(fs))
+	for i, f := range fs {
+		out[i] = rules.Source{Name: f.Name, Data: f.Data}
+	}
+	return out
+}
+
+// known lists the loaded rules as the planner wants to know them.
+func known(set *rules.Set) []response.Rule {
+	out := make([]response.Rule, 0, len(set.Rules))
+	for _, r := range set.Rules {
+		out = append(out, response.Rule{ID: r.ID, Level: r.Level, Groups: r.Groups, NoAR: r.NoAR || r.NoAlert})
+	}
+	return out
+}
+
+// Engine returns an analysis engine for the world. live makes it behave as in
+// service, not as in a log test.
+func (w *World) Engine(live bool, remember func(analysis.Fact)) *analysis.Engine {
+	return analysis.New(w.Set, analysis.Options{
+		Host:     w.Settings.HostName(),
+		Live:     live,
+		Memory:   w.Config.Global.MemorySize,
+		Remember: remember,
+		Wanted: func(r *rules.Rule) bool {
+			return w.Planner.Answers(&riposte.Rule{ID: r.ID, Level: r.Level, Groups: r.Groups, NoAR: r.NoAR})
+		},
+	})
+}
