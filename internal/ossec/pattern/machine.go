@@ -6,46 +6,80 @@ package pattern
 // the rules engine, section 4.3, and nothing here is to be tidied away.
 
 const (
-	unset    = -2 // an end pointer or mark that was never set; -1 is a value
-	maxSteps = 1 << 22
+	unset    = -2      // an end pointer or mark that was never set; -1 is a value
+	maxSteps = 1 << 22 // plus 64 for each byte: then there is no match
 )
 
 func (r *osRegex) match(s string) bool {
-	_, _, ok := r.find(s, nil)
+	var room [16]Span
+	_, _, ok := r.find(s, room[:0])
 	return ok
 }
 
 func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
-	if !r.capturing {
-		for i := range r.alts {
-			if end, ok := r.alts[i].run(s, nil, false); ok {
+	for i := range r.alts {
+		a := &r.alts[i]
+		switch {
+		case a.never, !a.hopeful(s):
+		case a.plain:
+			if end, ok := a.matchPlain(s); ok {
 				return end, caps, true
 			}
-		}
-		return 0, caps, false
-	}
-	base := len(caps)
-	for i := range r.alts {
-		// The marks are made where the captures are to be.
-		a := &r.alts[i]
-		for range a.pars / 2 {
-			caps = append(caps, Span{unset, unset})
-		}
-		marks := caps[base:]
-		end, ok := a.run(s, marks, true)
-		if !ok {
-			caps = caps[:base]
-			continue
-		}
-		n := 0
-		for ; n < len(marks) && marks[n].Start != unset && marks[n].End != unset; n++ {
-			if marks[n].End < marks[n].Start {
-				return 0, caps[:base], false
+		case !r.capturing:
+			if end, ok := a.run(s, nil, false); ok {
+				return end, caps, true
+			}
+		default:
+			if end, all, ok, final := a.capture(s, caps); ok || final {
+				return end, all, ok
 			}
 		}
-		return end, caps[:base+n], true
 	}
 	return 0, caps, false
+}
+
+// hopeful reports whether the literals that a match needs are there.
+func (a *osAlt) hopeful(s string) bool {
+	if !a.begin {
+		return holdsAll(a.must, s)
+	}
+	n := len(a.head.lit)
+	return n == 0 || a.headAt+n <= len(s) && a.head.is(s, a.headAt)
+}
+
+// matchPlain matches an alternative that is a plain literal.
+func (a *osAlt) matchPlain(s string) (int, bool) {
+	n := len(a.head.lit)
+	switch {
+	case n == 0:
+		return 0, !a.final || s == ""
+	case a.begin:
+		return n - 1, !a.final || len(s) == n // hopeful has seen to the rest
+	case a.final:
+		return len(s) - 1, len(s) >= n && a.head.is(s, len(s)-n)
+	}
+	at := a.head.index(s, 0)
+	return at + n - 1, at >= 0
+}
+
+// capture runs the automaton with marks made where the captures are to be. final
+// says that this is the verdict on the whole expression even if it is no match.
+func (a *osAlt) capture(s string, caps []Span) (end int, _ []Span, ok, final bool) {
+	base := len(caps)
+	for range a.pars / 2 {
+		caps = append(caps, Span{unset, unset})
+	}
+	marks := caps[base:]
+	if end, ok = a.run(s, marks, true); !ok {
+		return 0, caps[:base], false, false
+	}
+	n := 0
+	for ; n < len(marks) && marks[n].Start != unset && marks[n].End != unset; n++ {
+		if marks[n].End < marks[n].Start {
+			return 0, caps[:base], false, true
+		}
+	}
+	return end, caps[:base+n], true, true
 }
 
 func setMark(marks []Span, par int32, at int) {
@@ -67,7 +101,9 @@ func (c *cell) takes(b byte) bool {
 	return c.kind == cellByte && c.lit == lower[b] && c.lit != 0 || c.kind == cellPar && b == '('
 }
 
-// run tries one alternative. It returns the end pointer.
+// run tries one alternative. It returns the end pointer. Places where the
+// automaton would do nothing but go on are passed in one go, see skip and
+// cell.run; everything else is its own behaviour.
 func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 	type slot struct{ j, i int }
 	var (
@@ -78,37 +114,38 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 		last   = 0
 		first  = unset
 		more   bool
+		fresh  = !a.begin && a.head.lit != "" // at a place to start from
 		cells  = a.cells
 		budget = maxSteps + 64*n
 	)
 	for i < n {
+		if fresh && !(more && a.calm) {
+			if i = a.skip(s, i); i < 0 {
+				return 0, false
+			}
+		}
+		fresh = false
 		if budget--; budget < 0 {
 			return 0, false
 		}
-		if j == 0 && a.start != nil && used == 0 && first == unset && !more {
-			if k := a.start.skip(s, i); k > i {
-				budget -= k - i
-				i, last = k, unset
-			}
-		}
 		c := s[i]
-		if cells[j].kind == cellEnd {
+		cl := &cells[j]
+		if cl.kind == cellEnd {
 			if !a.final {
 				return last, true
 			}
-		} else if cells[j].kind == cellPar {
-			setMark(marks, cells[j].par, i)
+		} else if cl.kind == cellPar {
+			setMark(marks, cl.par, i)
 			j++
-			if cells[j].kind == cellEnd && !a.final {
+			cl = &cells[j]
+			if cl.kind == cellEnd && !a.final {
 				return last, true
 			}
 		}
-		cl := &cells[j]
 		if cl.kind == cellEsc {
 			if classOf[c]&cl.mask != 0 {
-				x := j + 2
-				if !cells[x].isQuant() {
-					j = x
+				if cl.quant == 0 {
+					j += 2
 					if first == unset {
 						first = i
 					}
@@ -116,71 +153,66 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 					i++
 					continue
 				}
-				if cells[x].lit == '*' {
+				if cl.quant == '*' {
 					more = true
 				}
-				if more {
-					if k := a.pass(s, i, j); k > i {
-						budget -= k - i
-						i, last = k, k-1
-						continue
-					}
-					x++
-					step, par := -1, int32(-1)
-					if cells[x].kind == cellPar {
-						par = cells[x].par
-						x++
-					}
-					switch next := &cells[x]; {
-					case next.kind == cellEnd:
-						step = 1
-					case next.kind == cellEsc:
-						if classOf[c]&next.mask != 0 {
-							if step = 2; cells[x+2].isQuant() {
-								step = 0
-							}
-						}
-					case next.takes(c):
-						more = false
-						step = 1
-					}
-					if step >= 0 {
-						if cells[x].kind == cellEnd {
-							k := i + 1
-							for k < n && classOf[s[k]]&cl.mask != 0 {
-								k++
-							}
-							if par >= 0 {
-								setMark(marks, par, k)
-							}
-							budget -= k - i - 1
-							i = k
-							continue
-						}
-						if par >= 0 {
-							if more && step == 1 {
-								setMark(marks, par, i+1)
-							} else {
-								setMark(marks, par, i)
-							}
-						}
-						x += step
-						if used < len(slots) {
-							slots[used] = slot{j, i}
-							used++
-						}
-						j = x
-					}
-				} else {
-					if cells[x+1].kind == cellPar {
+				if !more {
+					if next := &cells[j+3]; next.kind == cellPar {
 						if i+1 == n {
-							setMark(marks, cells[x+1].par, i+1)
+							setMark(marks, next.par, i+1)
 						} else {
-							setMark(marks, cells[x+1].par, i)
+							setMark(marks, next.par, i)
 						}
 					}
 					more = true
+					last = i
+					i++
+					continue
 				}
+				if cl.run.has(c) {
+					from := i
+					for i++; i < n && cl.run.has(s[i]); i++ {
+					}
+					budget -= (i - from) >> 3
+					last = i - 1
+					continue
+				}
+				x, par := j+3, int32(-1)
+				if cells[x].kind == cellPar {
+					par = cells[x].par
+					x++
+				}
+				step := 0
+				switch next := &cells[x]; {
+				case next.kind == cellEnd:
+					// To the end of the run; the mark goes with it.
+					for i < n && classOf[s[i]]&cl.mask != 0 {
+						i++
+					}
+					if par >= 0 {
+						setMark(marks, par, i)
+					}
+					continue
+				case next.kind == cellEsc:
+					if next.quant == 0 {
+						step = 2
+					}
+				default:
+					more = false
+					step = 1
+				}
+				if par >= 0 {
+					if more && step == 1 {
+						setMark(marks, par, i+1)
+					} else {
+						setMark(marks, par, i)
+					}
+				}
+				if used < len(slots) {
+					slots[used] = slot{j, i}
+					used++
+				}
+				j = x + step
 				last = i
 				i++
 				continue
@@ -191,11 +223,11 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 				if !a.final {
 					return last, true
 				}
-			case cells[j+2].is('+') && more:
+			case cl.quant == '+' && more:
 				j += 3
 				more = false
 				continue
-			case cells[j+2].is('*'):
+			case cl.quant == '*':
 				j += 3
 				last = i - 1
 				more = false
@@ -225,8 +257,21 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 		}
 		j, last = 0, unset
 		i++
+		fresh = a.head.lit != ""
 	}
 	return a.atEnd(j, n, last, more, marks, capturing)
+}
+
+// skip returns the next place at or after i where the literal near the start
+// stands in its place, or -1: anywhere else the automaton fails before it comes
+// to a quantifier, and tries the next place. All it does on the way is to
+// forget "more" at a class that does not fit, so that with classes on the way
+// only an automaton without "more" may skip.
+func (a *osAlt) skip(s string, i int) int {
+	if i = a.head.index(s, i+a.headAt); i < 0 {
+		return -1
+	}
+	return i - a.headAt
 }
 
 // atEnd decides at the end of the subject whether the cells that are left may

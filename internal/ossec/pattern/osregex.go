@@ -1,6 +1,10 @@
 package pattern
 
 import (
+	"math/bits"
+	"slices"
+	"strings"
+
 	"riposte/internal/ossec"
 )
 
@@ -15,10 +19,17 @@ type osRegex struct {
 // so that the automaton may look four cells ahead.
 type osAlt struct {
 	cells []cell
-	pars  int   // parentheses, both kinds
-	begin bool  // ^: only at the start of the subject
-	final bool  // $: only at its end
-	start *cell // startCell
+	pars  int  // parentheses, both kinds
+	begin bool // ^: only at the start of the subject
+	final bool // $: only at its end
+
+	// What spares the automaton hopeless places; see machine.go.
+	head   finder   // a literal near the start of every match
+	headAt int      // how many bytes behind the start
+	calm   bool     // classes stand in front of it or in it: see skip
+	must   []finder // literals that occur in every subject that matches
+	plain  bool     // head is all there is
+	never  bool     // cannot match
 }
 
 type cellKind uint8
@@ -32,10 +43,12 @@ const (
 )
 
 type cell struct {
-	kind cellKind
-	lit  byte   // cellByte; 0 for a byte that matches nothing
-	mask uint16 // cellEsc
-	par  int32  // cellPar
+	kind  cellKind
+	lit   byte     // cellByte; 0 for a byte that matches nothing
+	quant byte     // cellEsc: the + or * behind it, or 0
+	mask  uint16   // cellEsc
+	par   int32    // cellPar
+	run   *byteSet // cellEsc with quant: the bytes of the class that go no further
 }
 
 // The classes of OS_Regex as bits of classOf.
@@ -111,6 +124,7 @@ func compileOSRegex(d ossec.Dialect, text string, captures bool) (matcher, []str
 		if captures && r.alts[i].pars > 0 {
 			r.capturing = true
 		}
+		r.alts[i].prepare()
 	}
 	return r, r.literals(), nil
 }
@@ -122,8 +136,6 @@ func parseOSRegex(text string) (*osRegex, error) {
 	var a osAlt
 	open := -1 // offset of the open parenthesis
 	flush := func() {
-		a.cells = append(a.cells, cell{}, cell{}, cell{}, cell{}, cell{})
-		a.start = a.startCell()
 		r.alts = append(r.alts, a)
 		a = osAlt{}
 	}
@@ -167,6 +179,7 @@ func parseOSRegex(text string) (*osRegex, error) {
 		case c == '$' && open < 0 && (i+1 == len(text) || text[i+1] == '|'):
 			a.final = true
 		case c >= 0x80:
+			a.never = true
 			a.cells = append(a.cells, cell{kind: cellByte}) // the original's table of characters ends at 127
 		default:
 			a.cells = append(a.cells, cell{kind: cellByte, lit: lower[c]})
@@ -184,10 +197,12 @@ func parseOSRegex(text string) (*osRegex, error) {
 func (r *osRegex) literals() []string {
 	var all []string
 	for i := range r.alts {
-		some, possible := r.alts[i].literals()
-		if !possible {
+		a := &r.alts[i]
+		if a.never {
 			continue
 		}
+		need := a.require()
+		some := need.best()
 		if len(some) == 0 {
 			return nil
 		}
@@ -196,42 +211,43 @@ func (r *osRegex) literals() []string {
 	return usable(worth(all))
 }
 
-// literals returns the best literal part of an alternative, and whether the
-// alternative can match at all. The automaton never passes a literal cell
-// without its byte, and goes from one to the next without leaving bytes out; a
-// single parenthesis between them does not part them. A class that holds one
-// character is as good as a literal, unless it is quantified or so near to the
-// end that the automaton may accept without it.
-func (a *osAlt) literals() ([]string, bool) {
+// require returns the literal parts of an alternative. The automaton never
+// passes a literal cell without its byte, and goes from one to the next without
+// leaving bytes out; a single parenthesis between them does not part them. A
+// class that holds one character is as good as a literal, unless it is
+// quantified or so near to the end that the automaton may accept without it.
+func (a *osAlt) require() needs {
 	var b needsBuilder
-	literal := func(c byte) { b.add(needs{exact: []string{string([]byte{c})}, known: true}) }
+	var row []byte
+	flush := func() {
+		b.add(needs{exact: []string{string(row)}, known: true})
+		b.add(needs{})
+		row = row[:0]
+	}
 	for j := 0; a.cells[j].kind != cellEnd; j++ {
 		switch c := &a.cells[j]; c.kind {
 		case cellByte:
-			if c.lit == 0 {
-				return nil, false
-			}
-			literal(c.lit)
+			row = append(row, c.lit)
 		case cellPar:
 			if a.cells[j+1].kind == cellPar {
-				b.add(needs{})
+				flush()
 			}
 		case cellEsc:
 			j++
 			one, ok := onlyByte(c.mask)
-			switch next := &a.cells[j+1]; {
-			case next.isQuant():
+			switch {
+			case c.quant != 0:
 				j++
-				b.add(needs{})
-			case ok && next.kind != cellEnd && a.cells[j+2].kind != cellEnd:
-				literal(one)
+				flush()
+			case ok && a.cells[j+1].kind != cellEnd && a.cells[j+2].kind != cellEnd:
+				row = append(row, one)
 			default:
-				b.add(needs{})
+				flush()
 			}
 		}
 	}
-	r := b.done()
-	return r.best(), true
+	b.add(needs{exact: []string{string(row)}, known: true})
+	return b.done()
 }
 
 // onlyByte returns the only byte of a class that has but one.
@@ -256,3 +272,98 @@ func onlyByte(mask uint16) (byte, bool) {
 	}
 	return 0, false
 }
+
+// prepare completes an alternative of which all cells are there.
+func (a *osAlt) prepare() {
+	a.cells = append(a.cells, cell{}, cell{}, cell{}, cell{}, cell{})
+	for j := range a.cells {
+		if c := &a.cells[j]; c.kind == cellEsc && a.cells[j+2].isQuant() {
+			c.quant = a.cells[j+2].lit
+			c.run = a.runSet(j)
+		}
+	}
+	if a.never {
+		return
+	}
+	a.findHead()
+	if !a.begin && !a.plain {
+		need := a.require()
+		a.must = finders(slices.DeleteFunc(need.must(), func(t string) bool { return strings.Contains(a.head.lit, t) }))
+	}
+}
+
+// runSet returns the bytes of the quantified class at j at which the automaton
+// neither stops nor looks further.
+func (a *osAlt) runSet(j int) *byteSet {
+	run := *classSet(a.cells[j].mask)
+	x := j + 3
+	if a.cells[x].kind == cellPar {
+		x++
+	}
+	switch next := &a.cells[x]; next.kind {
+	case cellEnd:
+		return &byteSet{}
+	case cellEsc:
+		run.removeAll(classSet(next.mask))
+	case cellPar:
+		run.remove('(')
+	case cellByte:
+		run.remove(next.lit)
+		if isLetter(next.lit) {
+			run.remove(next.lit - 'a' + 'A')
+		}
+	}
+	return &run
+}
+
+// findHead finds the best literal in the part of the alternative that takes a
+// byte a step: literals and classes without quantifier.
+func (a *osAlt) findHead() {
+	var row []byte
+	at, start := 0, 0 // bytes so far, and those in front of row
+	classes := false
+	flush := func() {
+		if text := string(row); weight(text) > weight(a.head.lit) {
+			a.head, a.headAt, a.calm = newFinder(text, hasLetter(text)), start, classes
+		}
+		row = row[:0]
+		start = at
+	}
+	for j := 0; ; j++ {
+		switch c := &a.cells[j]; {
+		case c.kind == cellByte:
+			row = append(row, c.lit)
+		case c.kind == cellPar && a.cells[j+1].kind != cellPar:
+			continue
+		case c.kind == cellEsc && c.quant == 0:
+			j++
+			if one, ok := onlyByte(c.mask); ok {
+				classes = true
+				row = append(row, one)
+				break
+			}
+			flush()
+			classes = true
+			start++
+		default:
+			flush()
+			// Every cell a literal: then there are as many cells as bytes.
+			a.plain = c.kind == cellEnd && j == at && len(a.head.lit) == at
+			return
+		}
+		at++
+	}
+}
+
+// classSets holds the classes as sets, by bit.
+var classSets = func() (sets [16]byteSet) {
+	for c, in := range classOf {
+		for ; in != 0; in &= in - 1 {
+			sets[bits.TrailingZeros16(in)].add(byte(c))
+		}
+	}
+	return sets
+}()
+
+// classSet returns a class as a set.
+func classSet(mask uint16) *byteSet { return &classSets[bits.TrailingZeros16(mask)] }

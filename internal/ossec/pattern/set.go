@@ -9,6 +9,8 @@ func (s *byteSet) has(c byte) bool { return s[c>>6]>>(c&63)&1 != 0 }
 
 func (s *byteSet) add(c byte) { s[c>>6] |= 1 << (c & 63) }
 
+func (s *byteSet) remove(c byte) { s[c>>6] &^= 1 << (c & 63) }
+
 func (s *byteSet) addRange(lo, hi byte) {
 	for c := int(lo); c <= int(hi); c++ {
 		s.add(byte(c))
