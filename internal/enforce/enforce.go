@@ -22,6 +22,7 @@ type Effect struct {
 	State   string         // what Apply last returned: on Undo, and when an effect in force is applied again
 	Alert   *riposte.Alert // why; nil by hand
 	By      string         // as in the order
+	Force   bool           // as in the order: what a mechanism refuses by default may pass
 }
 
 // Result is what became of one effect.
