@@ -47,13 +47,13 @@ const (
 	Never
 )
 
-// Mail is the mechanism. It may be used by several goroutines at once.
+// Mail is the mechanism.
 type Mail struct {
 	o    Options
 	send func(ctx context.Context, to string, m *letter) error
 }
 
-var _ enforce.Mechanism = (*Mail)(nil)
+var _ enforce.Parallel = (*Mail)(nil)
 
 // New returns the mechanism, or an error that says which setting is missing or
 // cannot be read.
@@ -170,6 +170,10 @@ func (m *Mail) Kind() riposte.Kind { return riposte.None }
 
 // Durable is false: there is nothing to take back.
 func (m *Mail) Durable() bool { return false }
+
+// Parallel is how many may be on their way at a time: one server that does not
+// answer is not to hold up what goes to another.
+func (m *Mail) Parallel() int { return 4 }
 
 // Apply sends one mail for each effect to each recipient. An effect has failed
 // when nobody could be reached; its output names those who could not.

@@ -143,9 +143,7 @@ func (r *Runner) Mechanisms() []*Mechanism {
 	return out
 }
 
-// Mechanism is one executable with its extra arguments. Unlike most mechanisms
-// it may be used by several goroutines at once, as long as no two of them are
-// at work on one target.
+// Mechanism is one executable with its extra arguments.
 type Mechanism struct {
 	r    *Runner
 	cmd  riposte.Command // the first that had it made
@@ -153,7 +151,7 @@ type Mechanism struct {
 	kind riposte.Kind
 }
 
-var _ enforce.Mechanism = (*Mechanism)(nil)
+var _ enforce.Parallel = (*Mechanism)(nil)
 
 // Name is "script", the file name and the extra arguments.
 func (m *Mechanism) Name() string { return m.name }
@@ -163,6 +161,10 @@ func (m *Mechanism) Kind() riposte.Kind { return m.kind }
 
 // Durable is true: nobody knows what a script leaves behind.
 func (m *Mechanism) Durable() bool { return true }
+
+// Parallel is how many scripts may run at a time, those of all mechanisms taken
+// together.
+func (m *Mechanism) Parallel() int { return cap(m.r.slots) }
 
 // Apply runs the script with "add" for each effect: different targets at the
 // same time, the effects of one target one after the other. An effect that

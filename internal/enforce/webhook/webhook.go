@@ -45,13 +45,13 @@ type Options struct {
 // longest is the longest wait that a server may ask for between two tries.
 const longest = 30 * time.Second
 
-// Webhook is the mechanism. It may be used by several goroutines at once.
+// Webhook is the mechanism.
 type Webhook struct {
 	o      Options
 	client *http.Client
 }
 
-var _ enforce.Mechanism = (*Webhook)(nil)
+var _ enforce.Parallel = (*Webhook)(nil)
 
 // New returns the mechanism, or an error when the address is none.
 func New(o Options) (*Webhook, error) {
@@ -100,6 +100,10 @@ func (w *Webhook) Kind() riposte.Kind { return riposte.None }
 
 // Durable is false: there is nothing to take back.
 func (w *Webhook) Durable() bool { return false }
+
+// Parallel is how many may be on their way at a time: one server that does not
+// answer is not to hold up what goes to another.
+func (w *Webhook) Parallel() int { return 4 }
 
 // Apply posts each effect, to the first extra argument of its command that is
 // an address, else to the one that is set.
