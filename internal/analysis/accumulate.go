@@ -26,7 +26,7 @@ var gatheredSlots = [...]ruleset.Slot{
 const (
 	gatherTime    = 120   // seconds an entry lives
 	gatherPurge   = 200   // look-ups between two purges
-	gatherEntries = 50000 // at most; the map is emptied when it holds more
+	gatherEntries = 10000 // at most; the map is emptied when it holds more
 	gatherKey     = 256   // bytes of a key, exclusive
 	gatherValue   = 80    // bytes of a value that is kept
 )

@@ -280,7 +280,7 @@ func (e *Engine) retain(r *record, x *rule, c *cloner) {
 		e.history.view(p, r, e.now)
 		c.take(r)
 		p.own(c)
-		p.kept = true
+		p.kept, p.bytes = true, len(r.event.Text)+len(r.buf)
 	} else {
 		p.time = e.now
 	}

@@ -10,7 +10,8 @@ import (
 
 // history is what correlation rules search: the last events that had a final
 // rule above level 0, in one list of all and in a list for each ruleset.Watch.
-// It is bounded by the number of events, as in the real systems (spec 5.9.1).
+// It is bounded by the number of events, as in the real systems (spec 5.9.1),
+// and by the text that they keep, so that long records cannot fill the memory.
 type history struct {
 	plan     *plan
 	seed     maphash.Seed
@@ -19,6 +20,7 @@ type history struct {
 	events   ring[*past]
 	lists    []*watched // by place in Set.Watches
 	any      int        // the list of all events, -1
+	bytes    int        // of text that the events keep
 	free     []*past
 }
 
@@ -27,6 +29,7 @@ type past struct {
 	time     int64
 	rule     int  // id of its final rule
 	kept     bool // its strings are kept: some list wants it
+	bytes    int  // of text that it keeps
 	matched  int
 	agent    string
 	category ruleset.Category
@@ -90,7 +93,10 @@ func (k *keyed) equal(o *keyed) bool {
 		(k.regex == nil) == (o.regex == nil) && (k.regex == nil || k.regex.Regex == o.regex.Regex)
 }
 
-const ossecRuleList = 128 // sid_prev_matched_max
+const (
+	ossecRuleList = 128      // sid_prev_matched_max
+	maxKept       = 64 << 20 // bytes of text, some times what memory_size usually comes to
+)
 
 func newHistory(p *plan, size int) *history {
 	h := &history{plan: p, seed: maphash.MakeSeed(), size: max(size, 2048), any: -1}
@@ -175,6 +181,7 @@ func (k *keyed) holds(a, b *past) bool {
 // add remembers an event under its final rule.
 func (h *history) add(e *past, x *rule, now int64) {
 	h.events.push(e)
+	h.bytes += e.bytes
 	if h.any >= 0 && e.kept {
 		h.feed(h.any, e)
 	}
@@ -186,6 +193,9 @@ func (h *history) add(e *past, x *rule, now int64) {
 		if h.capRules > 0 && h.plan.set.Watches[w].Kind == ruleset.BySID && h.lists[w].entries.len() > h.capRules {
 			h.lists[w].drop()
 		}
+	}
+	for h.bytes > maxKept && h.events.len() > 1 {
+		h.forget(h.events.pop())
 	}
 	if h.events.len() <= h.size {
 		return
@@ -235,6 +245,7 @@ func (l *watched) drop() {
 
 // forget removes an event, the oldest of all, from the lists that it is in.
 func (h *history) forget(e *past) {
+	h.bytes -= e.bytes
 	for _, f := range e.feeds {
 		if l := h.lists[f.list]; l.entries.len() > 0 && l.entries.first == f.pos {
 			l.drop()

@@ -311,3 +311,17 @@ func TestManySources(t *testing.T) {
 		t.Errorf("%d events lie in store", got)
 	}
 }
+
+// TestLongRecords: long records make the history forget earlier, not grow.
+func TestLongRecords(t *testing.T) {
+	set := testSet(t, ossec.Wazuh, `<decoder name="z"><prematch>zzz</prematch></decoder>`, `<group name="x,"><rule id="10" level="5"><match>bad</match><description>d</description></rule>
+<rule id="11" level="10" frequency="9000" timeframe="100"><if_matched_sid>10</if_matched_sid><description>many</description></rule></group>`)
+	e := New(set, Options{Host: "h"})
+	long := strings.Repeat("bad ", 16<<10)
+	for range 2000 {
+		e.Analyse(event(long))
+	}
+	if n := e.history.events.len(); e.history.bytes > maxKept || n > 1024 || n < 1000 {
+		t.Errorf("%d events keep %d bytes", n, e.history.bytes)
+	}
+}

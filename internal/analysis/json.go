@@ -14,6 +14,7 @@ import (
 const (
 	jsonDepth  = 1000 // nesting that is accepted
 	knownNames = 8192 // field names that a worker remembers
+	longName   = 256  // bytes of a name that is not remembered
 )
 
 // jsonSlots are the keys that fill slots instead of dynamic fields.
@@ -221,7 +222,7 @@ func (j *jsonReader) learn() jsonName {
 		j.fold = append(j.fold, lower(c))
 	}
 	n.id = int32(j.set.FieldIDBytes(j.fold))
-	if len(j.names) >= knownNames {
+	if len(j.names) >= knownNames || len(j.key) >= longName {
 		start := len(j.r.buf)
 		j.r.buf = append(j.r.buf, j.key...)
 		n.name = j.r.text(start)

@@ -2,9 +2,11 @@ package analysis
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -182,6 +184,31 @@ func checkStep(t *testing.T, d ossec.Dialect, v *engineVector, k int, got *Verdi
 	}
 	if n, has := want["firedtimes"].(float64); has && int(n) != got.Fired {
 		bad("firedtimes", got.Fired, n)
+	}
+	if kept, has := want["full_log"].(bool); has && kept == got.Record.Rule.NoFullLog {
+		bad("full_log kept", !kept, kept)
+	}
+	if obj, _ := want["rule_obj"].(map[string]any); len(obj) > 0 {
+		r := &got.Record.Rule
+		if r.Description != obj["description"] || r.Mail != obj["mail"] || (r.Fired == 0) == (obj["firedtimes"] != nil) {
+			bad("rule", fmt.Sprintf("%+v", *r), obj)
+		}
+		var groups []string
+		for _, list := range []string{"groups", "pci_dss"} {
+			names, _ := obj[list].([]any)
+			for _, n := range names {
+				if list != "groups" {
+					n = list + "_" + n.(string)
+				}
+				groups = append(groups, n.(string))
+			}
+		}
+		got := r.GroupList()
+		slices.Sort(got)
+		slices.Sort(groups)
+		if !slices.Equal(got, groups) {
+			bad("groups", got, groups)
+		}
 	}
 	if data, has := want["data"].(map[string]any); has {
 		flat := map[string]string{}

@@ -180,6 +180,7 @@ func (w *Worker) any(r *record, literals []int32) bool {
 // program_name conditions it satisfies.
 type programCache struct {
 	byName map[string]*program
+	other  program // of the last name that is not worth remembering
 }
 
 type program struct {
@@ -187,29 +188,45 @@ type program struct {
 	match pattern.Bits // plan.programs
 }
 
-const knownPrograms = 4096
+const (
+	knownPrograms = 4096
+	longProgram   = 128 // bytes of a name that is not remembered
+)
 
 func newProgramCache() *programCache { return &programCache{byName: map[string]*program{}} }
 
+// lookup returns what is known of a name, until the next call.
 func (c *programCache) lookup(p *plan, name string) *program {
 	if e, ok := c.byName[name]; ok {
 		return e
 	}
+	if len(name) >= longProgram {
+		c.other.find(p, name)
+		return &c.other
+	}
 	if len(c.byName) >= knownPrograms {
 		clear(c.byName) // names made up by someone: start again
 	}
-	name = strings.Clone(name)
-	e := &program{match: pattern.NewBits(len(p.programs))}
+	e := &program{}
+	e.find(p, name)
+	c.byName[strings.Clone(name)] = e
+	return e
+}
+
+func (e *program) find(p *plan, name string) {
+	e.roots = e.roots[:0]
 	for _, d := range p.program {
 		if d.Program.Match(name) {
 			e.roots = append(e.roots, d)
 		}
 	}
+	if e.match == nil {
+		e.match = pattern.NewBits(len(p.programs))
+	}
+	e.match.Clear()
 	for i, x := range p.programs {
 		if x.Match(name) {
 			e.match.Set(i)
 		}
 	}
-	c.byName[name] = e
-	return e
 }

@@ -19,6 +19,13 @@ type Case struct {
 	Want    Want
 	Negate  bool // the verdict must differ
 	Exact   bool // Want is a real verdict: empty parts are wanted empty
+
+	// Of a case in riposte's own format.
+	Partial   bool     // only what is given is compared; "none" is none
+	Fields    []Field  // that the event must have
+	Alert     *bool    // whether an alert is to be written
+	Responses []string // commands that must answer, all of them; "none"
+	asked     bool
 }
 
 // Want is a verdict as suites write it; empty parts are compared like any

@@ -82,5 +82,6 @@ func FuzzParseINI(f *testing.F) {
 			}
 		}
 		ParseJSONL("t.jsonl", []byte(s))
+		ParseText("t.test", []byte(s))
 	})
 }

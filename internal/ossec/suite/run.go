@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,10 +27,8 @@ type Failure struct {
 	Line    int      `json:"line,omitempty"`
 	Section string   `json:"section,omitempty"`
 	Case    string   `json:"case,omitempty"`
-	Negate  bool     `json:"negate,omitempty"`
 	Lines   []string `json:"lines"`
-	Want    Want     `json:"want"`
-	Got     Want     `json:"got"`
+	Reason  string   `json:"reason"` // what was got and what was wanted
 }
 
 // String is the failure on one line.
@@ -38,11 +37,10 @@ func (f Failure) String() string {
 	if f.Line > 0 {
 		where += ":" + strconv.Itoa(f.Line)
 	}
-	where += " [" + f.Section + "] " + f.Case
-	if f.Negate {
-		return fmt.Sprintf("%s: got %s, which it must not be: %.200q", where, f.Got, f.Lines[len(f.Lines)-1])
+	if f.Section != "" || f.Case != "" {
+		where += " [" + f.Section + "] " + f.Case
 	}
-	return fmt.Sprintf("%s: got %s, want %s: %.200q", where, f.Got, f.Want, f.Lines[len(f.Lines)-1])
+	return fmt.Sprintf("%s: %s: %.200q", where, f.Reason, f.Lines[len(f.Lines)-1])
 }
 
 // Write prints one line a failure and the counts last.
@@ -61,6 +59,10 @@ type Runner struct {
 	dialect ossec.Dialect
 	engine  *analysis.Engine // of which each session is a fresh copy
 	now     time.Time
+
+	// Responses names the commands that answer an alert. Nil: cases that want
+	// responses fail.
+	Responses func(*riposte.Alert) []string
 }
 
 // NewRunner returns a runner. Events are read at the time now.
@@ -73,36 +75,48 @@ func (r *Runner) Run(cases []Case) Result {
 	var out Result
 	for i := range cases {
 		c := &cases[i]
-		got, ok := r.one(c)
-		if ok {
+		reason := r.one(c)
+		if reason == "" {
 			out.Passed++
 			continue
 		}
 		out.Failed++
 		out.Failures = append(out.Failures, Failure{
-			File: c.File, Line: c.Line, Section: c.Section, Case: c.Name, Negate: c.Negate, Lines: c.Lines, Want: c.Want, Got: got,
+			File: c.File, Line: c.Line, Section: c.Section, Case: c.Name, Lines: c.Lines, Reason: reason,
 		})
 	}
 	return out
 }
 
-// one runs a case; ok says whether it came out as wanted.
-func (r *Runner) one(c *Case) (got Want, ok bool) {
+// one runs a case and says what is wrong, nothing when it came out as wanted.
+func (r *Runner) one(c *Case) string {
 	e := r.engine.Fresh()
+	var v analysis.Verdict
+	var got Want
 	for _, line := range c.Lines {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		v := e.Test(&riposte.Event{Text: line, Location: "stdin", Time: r.now}, false)
+		v = e.Test(&riposte.Event{Text: line, Location: "stdin", Time: r.now}, false)
 		got = Want{Decoder: v.Record.Decoder.Name}
 		if v.Rule != nil {
 			got.Rule, got.Level = strconv.Itoa(v.Rule.ID), strconv.Itoa(v.Rule.Level)
 		}
 	}
-	if c.Exact {
-		return got, got == c.Want
+	var wrong string
+	switch {
+	case c.Partial:
+		wrong = r.partial(c, got, &v)
+	case c.Exact && got != c.Want, !c.Exact && !r.equal(got, c.Want):
+		wrong = fmt.Sprintf("got %s, want %s", got, c.Want)
 	}
-	return got, r.equal(got, c.Want) != c.Negate
+	switch {
+	case !c.Negate:
+		return wrong
+	case wrong == "":
+		return fmt.Sprintf("got %s, which it must not be", got)
+	}
+	return ""
 }
 
 // equal compares as the log test of the dialect does: a verdict with an empty
@@ -115,4 +129,61 @@ func (r *Runner) equal(got, want Want) bool {
 		return got.Rule == want.Rule && got.Level == want.Level && strings.EqualFold(got.Decoder, want.Decoder)
 	}
 	return got == want
+}
+
+// partial compares what a case of riposte's own format asks for.
+func (r *Runner) partial(c *Case, got Want, v *analysis.Verdict) string {
+	var wrong []string
+	check := func(what, got, want string) {
+		if want != "" && want != got && !(want == "none" && got == "") {
+			wrong = append(wrong, fmt.Sprintf("%s is %s, want %s", what, orNone(got), want))
+		}
+	}
+	check("decoder", got.Decoder, c.Want.Decoder)
+	check("rule", got.Rule, c.Want.Rule)
+	check("level", got.Level, c.Want.Level)
+	for _, f := range c.Fields {
+		value := ""
+		if v.Record != nil {
+			value, _ = v.Record.Field(f.Name)
+		}
+		if value != f.Value {
+			wrong = append(wrong, fmt.Sprintf("field %s is %q, want %q", f.Name, value, f.Value))
+		}
+	}
+	if c.Alert != nil && *c.Alert != v.Alert {
+		wrong = append(wrong, fmt.Sprintf("alert is %v, want %v", v.Alert, *c.Alert))
+	}
+	if len(c.Responses) > 0 {
+		if w := r.responses(c, v); w != "" {
+			wrong = append(wrong, w)
+		}
+	}
+	return strings.Join(wrong, "; ")
+}
+
+func (r *Runner) responses(c *Case, v *analysis.Verdict) string {
+	var got []string
+	if v.Rule != nil && v.Rule.Level > 0 && !v.Ignored {
+		if r.Responses == nil {
+			return "responses are not known here: give the configuration"
+		}
+		got = r.Responses(v.Record)
+	}
+	want := slices.Clone(c.Responses)
+	if slices.Equal(want, []string{"none"}) {
+		want = nil
+	}
+	sort := func(s []string) []string { s = slices.Clone(s); slices.Sort(s); return slices.Compact(s) }
+	if !slices.Equal(sort(got), sort(want)) {
+		return fmt.Sprintf("responses are %s, want %s", orNone(strings.Join(sort(got), ", ")), orNone(strings.Join(sort(want), ", ")))
+	}
+	return ""
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
 }
