@@ -118,17 +118,15 @@ func (p *parser) line(n int, line string) error {
 	return err
 }
 
-// event reads what may stand before ">": a number of times, or "win" for a
-// Windows event.
-func event(count string) (SampleEvent, bool) {
-	switch count = strings.TrimSpace(count); count {
-	case "":
-		return SampleEvent{Times: 1}, true
-	case "win":
-		return SampleEvent{Times: 1, Channel: true}, true
+// event reads what may stand before ">": a number of times, "win" for a Windows
+// event, or both, "8win".
+func event(before string) (SampleEvent, bool) {
+	count, channel := strings.CutSuffix(strings.TrimSpace(before), "win")
+	if count == "" {
+		return SampleEvent{Times: 1, Channel: channel}, true
 	}
 	n, err := strconv.Atoi(count)
-	return SampleEvent{Times: n}, err == nil && n > 0 && n <= 10000
+	return SampleEvent{Times: n, Channel: channel}, err == nil && n > 0 && n <= 10000
 }
 
 func (p *parser) end() error {
