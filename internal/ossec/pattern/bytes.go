@@ -25,6 +25,13 @@ func (p *Pattern) Bytes() []byte {
 // sign returns a sign that few log lines have and the automaton never passes
 // without: a literal cell that is no quantifier.
 func (a *osAlt) sign() (byte, bool) {
+	const signs = `%#$&;!?~^|{}<>"'@`
+	if a.plain {
+		if i := strings.IndexAny(a.head.lit, signs); i >= 0 {
+			return a.head.lit[i], true
+		}
+		return 0, false
+	}
 	for j := 0; a.cells[j].kind != cellEnd; j++ {
 		switch c := &a.cells[j]; c.kind {
 		case cellEsc:
@@ -32,7 +39,7 @@ func (a *osAlt) sign() (byte, bool) {
 				j++
 			}
 		case cellByte:
-			if strings.IndexByte(`%#$&;!?~^|{}<>"'@`, c.lit) >= 0 {
+			if strings.IndexByte(signs, c.lit) >= 0 {
 				return c.lit, true
 			}
 		}

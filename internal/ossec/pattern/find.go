@@ -6,10 +6,10 @@ import "strings"
 // one byte finds at some ten bytes a nanosecond.
 type finder struct {
 	lit  string // lower case if fold
-	fold bool   // ignore ASCII case
-	at   int    // of the rarest byte in lit
+	at   int32  // of the rarest byte in lit
 	low  byte   // that byte
 	up   byte   // its upper case, or the same
+	fold bool   // ignore ASCII case
 }
 
 func newFinder(lit string, fold bool) finder {
@@ -17,7 +17,7 @@ func newFinder(lit string, fold bool) finder {
 	best := -1
 	for i := range len(lit) {
 		if r := rarity(lower[lit[i]]); r > best {
-			best, f.at = r, i
+			best, f.at = r, int32(i)
 		}
 	}
 	if lit != "" {
@@ -32,11 +32,12 @@ func newFinder(lit string, fold bool) finder {
 
 // index returns the offset of the literal in s at or after from, or -1.
 func (f *finder) index(s string, from int) int {
-	end := len(s) - len(f.lit) + f.at // the last place for the rare byte
+	at := int(f.at)
+	end := len(s) - len(f.lit) + at // the last place for the rare byte
 	if f.lit == "" {
 		return min(from, end)
 	}
-	i := from + f.at
+	i := from + at
 	if f.low == f.up {
 		for i <= end {
 			k := strings.IndexByte(s[i:end+1], f.low)
@@ -44,8 +45,8 @@ func (f *finder) index(s string, from int) int {
 				return -1
 			}
 			i += k
-			if f.is(s, i-f.at) {
-				return i - f.at
+			if f.is(s, i-at) {
+				return i - at
 			}
 			i++
 		}
@@ -62,8 +63,8 @@ func (f *finder) index(s string, from int) int {
 		if i = min(nextLow, nextUp); i > end {
 			break
 		}
-		if f.is(s, i-f.at) {
-			return i - f.at
+		if f.is(s, i-at) {
+			return i - at
 		}
 		i++
 	}

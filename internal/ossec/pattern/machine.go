@@ -44,7 +44,7 @@ func (a *osAlt) hopeful(s string) bool {
 		return holdsAll(a.must, s)
 	}
 	n := len(a.head.lit)
-	return n == 0 || a.headAt+n <= len(s) && a.head.is(s, a.headAt)
+	return n == 0 || int(a.headAt)+n <= len(s) && a.head.is(s, int(a.headAt))
 }
 
 // matchPlain matches an alternative that is a plain literal.
@@ -82,7 +82,7 @@ func (a *osAlt) capture(s string, caps []Span) (end int, _ []Span, ok, final boo
 	return end, caps[:base+n], true, true
 }
 
-func setMark(marks []Span, par int32, at int) {
+func setMark(marks []Span, par uint16, at int) {
 	if marks == nil {
 		return
 	}
@@ -169,17 +169,17 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 					i++
 					continue
 				}
-				if cl.run.has(c) {
+				if run := &a.runs[cl.run]; run.has(c) {
 					from := i
-					for i++; i < n && cl.run.has(s[i]); i++ {
+					for i++; i < n && run.has(s[i]); i++ {
 					}
 					budget -= (i - from) >> 3
 					last = i - 1
 					continue
 				}
-				x, par := j+3, int32(-1)
+				x, par := j+3, -1
 				if cells[x].kind == cellPar {
-					par = cells[x].par
+					par = int(cells[x].par)
 					x++
 				}
 				step := 0
@@ -190,7 +190,7 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 						i++
 					}
 					if par >= 0 {
-						setMark(marks, par, i)
+						setMark(marks, uint16(par), i)
 					}
 					continue
 				case next.kind == cellEsc:
@@ -203,9 +203,9 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 				}
 				if par >= 0 {
 					if more && step == 1 {
-						setMark(marks, par, i+1)
+						setMark(marks, uint16(par), i+1)
 					} else {
-						setMark(marks, par, i)
+						setMark(marks, uint16(par), i)
 					}
 				}
 				if used < len(slots) {
@@ -268,10 +268,10 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 // forget "more" at a class that does not fit, so that with classes on the way
 // only an automaton without "more" may skip.
 func (a *osAlt) skip(s string, i int) int {
-	if i = a.head.index(s, i+a.headAt); i < 0 {
+	if i = a.head.index(s, i+int(a.headAt)); i < 0 {
 		return -1
 	}
-	return i - a.headAt
+	return i - int(a.headAt)
 }
 
 // atEnd decides at the end of the subject whether the cells that are left may

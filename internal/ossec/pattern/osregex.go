@@ -1,8 +1,6 @@
 package pattern
 
 import (
-	"math/bits"
-	"slices"
 	"strings"
 
 	"riposte/internal/ossec"
@@ -19,17 +17,18 @@ type osRegex struct {
 // so that the automaton may look four cells ahead.
 type osAlt struct {
 	cells []cell
-	pars  int  // parentheses, both kinds
-	begin bool // ^: only at the start of the subject
-	final bool // $: only at its end
+	runs  []byteSet
+	pars  int32 // parentheses, both kinds
+	begin bool  // ^: only at the start of the subject
+	final bool  // $: only at its end
+	never bool  // holds a byte that matches nothing
 
-	// What spares the automaton hopeless places; see machine.go.
-	head   finder   // a literal near the start of every match
-	headAt int      // how many bytes behind the start
-	calm   bool     // classes stand in front of it or in it: see skip
+	// What spares the automaton hopeless places; see osprepare.go.
+	plain  bool     // head is all there is, and there are no cells
+	calm   bool     // classes stand in front of head or in it: see skip
+	headAt int32    // how many bytes behind the start of a match head stands
+	head   finder   // a literal near the start of every match, or nothing
 	must   []finder // literals that occur in every subject that matches
-	plain  bool     // head is all there is
-	never  bool     // cannot match
 }
 
 type cellKind uint8
@@ -44,11 +43,11 @@ const (
 
 type cell struct {
 	kind  cellKind
-	lit   byte     // cellByte; 0 for a byte that matches nothing
-	quant byte     // cellEsc: the + or * behind it, or 0
-	mask  uint16   // cellEsc
-	par   int32    // cellPar
-	run   *byteSet // cellEsc with quant: the bytes of the class that go no further
+	lit   byte   // cellByte; 0 for a byte that matches nothing
+	quant byte   // cellEsc: the + or * behind it, or 0
+	mask  uint16 // cellEsc
+	par   uint16 // cellPar
+	run   uint16 // cellEsc with quant: in runs, the bytes of the class that go no further
 }
 
 // The classes of OS_Regex as bits of classOf.
@@ -121,23 +120,29 @@ func compileOSRegex(d ossec.Dialect, text string, captures bool) (matcher, []str
 		return nil, nil, err
 	}
 	for i := range r.alts {
-		if captures && r.alts[i].pars > 0 {
-			r.capturing = true
-		}
-		r.alts[i].prepare()
+		r.capturing = r.capturing || captures && r.alts[i].pars > 0
 	}
-	return r, r.literals(), nil
+	return r, r.prepare(), nil
 }
+
+// padding is the number of cells behind the last one that the automaton looks at.
+const padding = 5
 
 // parseOSRegex reads Wazuh's OS_Regex. Quantifiers stay literal cells: whether
 // a + or * is one depends on where the automaton stands when it meets it.
 func parseOSRegex(text string) (*osRegex, error) {
-	r := &osRegex{}
-	var a osAlt
+	if !strings.ContainsAny(text, `\()`) {
+		return parsePlain(text), nil
+	}
+	n := 1 + strings.Count(text, "|")
+	r := &osRegex{alts: make([]osAlt, 0, n)}
+	cells := make([]cell, 0, 2*len(text)+n*padding)
+	a := osAlt{cells: cells}
 	open := -1 // offset of the open parenthesis
 	flush := func() {
+		a.cells = append(a.cells, make([]cell, padding)...)
 		r.alts = append(r.alts, a)
-		a = osAlt{}
+		a = osAlt{cells: a.cells[len(a.cells):]}
 	}
 	first := true // nothing of this alternative was read yet
 	for i := 0; i < len(text); i++ {
@@ -158,14 +163,14 @@ func parseOSRegex(text string) (*osRegex, error) {
 				return nil, errorAt(i, "a ( inside parentheses: OS_Regex has one level only; write \\( for the character")
 			}
 			open = i
-			a.cells = append(a.cells, cell{kind: cellPar, par: int32(a.pars)})
+			a.cells = append(a.cells, cell{kind: cellPar, par: uint16(a.pars)})
 			a.pars++
 		case c == ')':
 			if open < 0 {
 				return nil, errorAt(i, "a ) without (: write \\) for the character")
 			}
 			open = -1
-			a.cells = append(a.cells, cell{kind: cellPar, par: int32(a.pars)})
+			a.cells = append(a.cells, cell{kind: cellPar, par: uint16(a.pars)})
 			a.pars++
 		case c == '|':
 			if open >= 0 {
@@ -193,177 +198,16 @@ func parseOSRegex(text string) (*osRegex, error) {
 	return r, nil
 }
 
-// literals returns for each alternative the best of its literal parts.
-func (r *osRegex) literals() []string {
-	var all []string
-	for i := range r.alts {
-		a := &r.alts[i]
-		if a.never {
-			continue
-		}
-		need := a.require()
-		some := need.best()
-		if len(some) == 0 {
-			return nil
-		}
-		all = append(all, some...)
+// parsePlain reads an expression without classes and parentheses.
+func parsePlain(text string) *osRegex {
+	r := &osRegex{}
+	for part := range strings.SplitSeq(text, "|") {
+		a := osAlt{plain: true}
+		part, a.begin = strings.CutPrefix(part, "^")
+		part, a.final = strings.CutSuffix(part, "$")
+		a.never = hasHighByte(part)
+		a.head = newFinder(lowerASCII(part), hasLetter(part))
+		r.alts = append(r.alts, a)
 	}
-	return usable(worth(all))
+	return r
 }
-
-// require returns the literal parts of an alternative. The automaton never
-// passes a literal cell without its byte, and goes from one to the next without
-// leaving bytes out; a single parenthesis between them does not part them. A
-// class that holds one character is as good as a literal, unless it is
-// quantified or so near to the end that the automaton may accept without it.
-func (a *osAlt) require() needs {
-	var b needsBuilder
-	var row []byte
-	flush := func() {
-		b.add(needs{exact: []string{string(row)}, known: true})
-		b.add(needs{})
-		row = row[:0]
-	}
-	for j := 0; a.cells[j].kind != cellEnd; j++ {
-		switch c := &a.cells[j]; c.kind {
-		case cellByte:
-			row = append(row, c.lit)
-		case cellPar:
-			if a.cells[j+1].kind == cellPar {
-				flush()
-			}
-		case cellEsc:
-			j++
-			one, ok := onlyByte(c.mask)
-			switch {
-			case c.quant != 0:
-				j++
-				flush()
-			case ok && a.cells[j+1].kind != cellEnd && a.cells[j+2].kind != cellEnd:
-				row = append(row, one)
-			default:
-				flush()
-			}
-		}
-	}
-	b.add(needs{exact: []string{string(row)}, known: true})
-	return b.done()
-}
-
-// onlyByte returns the only byte of a class that has but one.
-func onlyByte(mask uint16) (byte, bool) {
-	switch mask {
-	case classSpace:
-		return ' ', true
-	case classTab:
-		return '\t', true
-	case classOpen:
-		return '(', true
-	case classClose:
-		return ')', true
-	case classBackslash:
-		return '\\', true
-	case classDollar:
-		return '$', true
-	case classBar:
-		return '|', true
-	case classLess:
-		return '<', true
-	}
-	return 0, false
-}
-
-// prepare completes an alternative of which all cells are there.
-func (a *osAlt) prepare() {
-	a.cells = append(a.cells, cell{}, cell{}, cell{}, cell{}, cell{})
-	for j := range a.cells {
-		if c := &a.cells[j]; c.kind == cellEsc && a.cells[j+2].isQuant() {
-			c.quant = a.cells[j+2].lit
-			c.run = a.runSet(j)
-		}
-	}
-	if a.never {
-		return
-	}
-	a.findHead()
-	if !a.begin && !a.plain {
-		need := a.require()
-		a.must = finders(slices.DeleteFunc(need.must(), func(t string) bool { return strings.Contains(a.head.lit, t) }))
-	}
-}
-
-// runSet returns the bytes of the quantified class at j at which the automaton
-// neither stops nor looks further.
-func (a *osAlt) runSet(j int) *byteSet {
-	run := *classSet(a.cells[j].mask)
-	x := j + 3
-	if a.cells[x].kind == cellPar {
-		x++
-	}
-	switch next := &a.cells[x]; next.kind {
-	case cellEnd:
-		return &byteSet{}
-	case cellEsc:
-		run.removeAll(classSet(next.mask))
-	case cellPar:
-		run.remove('(')
-	case cellByte:
-		run.remove(next.lit)
-		if isLetter(next.lit) {
-			run.remove(next.lit - 'a' + 'A')
-		}
-	}
-	return &run
-}
-
-// findHead finds the best literal in the part of the alternative that takes a
-// byte a step: literals and classes without quantifier.
-func (a *osAlt) findHead() {
-	var row []byte
-	at, start := 0, 0 // bytes so far, and those in front of row
-	classes := false
-	flush := func() {
-		if text := string(row); weight(text) > weight(a.head.lit) {
-			a.head, a.headAt, a.calm = newFinder(text, hasLetter(text)), start, classes
-		}
-		row = row[:0]
-		start = at
-	}
-	for j := 0; ; j++ {
-		switch c := &a.cells[j]; {
-		case c.kind == cellByte:
-			row = append(row, c.lit)
-		case c.kind == cellPar && a.cells[j+1].kind != cellPar:
-			continue
-		case c.kind == cellEsc && c.quant == 0:
-			j++
-			if one, ok := onlyByte(c.mask); ok {
-				classes = true
-				row = append(row, one)
-				break
-			}
-			flush()
-			classes = true
-			start++
-		default:
-			flush()
-			// Every cell a literal: then there are as many cells as bytes.
-			a.plain = c.kind == cellEnd && j == at && len(a.head.lit) == at
-			return
-		}
-		at++
-	}
-}
-
-// classSets holds the classes as sets, by bit.
-var classSets = func() (sets [16]byteSet) {
-	for c, in := range classOf {
-		for ; in != 0; in &= in - 1 {
-			sets[bits.TrailingZeros16(in)].add(byte(c))
-		}
-	}
-	return sets
-}()
-
-// classSet returns a class as a set.
-func classSet(mask uint16) *byteSet { return &classSets[bits.TrailingZeros16(mask)] }

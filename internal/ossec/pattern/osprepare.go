@@ -1,0 +1,165 @@
+package pattern
+
+import (
+	"math/bits"
+	"slices"
+	"strings"
+)
+
+// prepare completes an expression with what spares the automaton work, and
+// returns its literals.
+func (r *osRegex) prepare() []string {
+	var best []string
+	known := true // best has a literal of every alternative so far
+	for i := range r.alts {
+		a := &r.alts[i]
+		if a.never {
+			continue
+		}
+		rows := []string{a.head.lit}
+		if !a.plain {
+			a.findRuns()
+			a.findHead()
+			rows = a.rows()
+			if !a.begin {
+				a.must = finders(slices.DeleteFunc(slices.Clone(rows), func(t string) bool { return strings.Contains(a.head.lit, t) }))
+			}
+		}
+		top := ""
+		for _, t := range rows {
+			if score([]string{t}) > score([]string{top}) {
+				top = t
+			}
+		}
+		best = append(best, top)
+		known = known && top != ""
+	}
+	if !known {
+		return nil
+	}
+	return usable(worth(best))
+}
+
+// rows returns the literal parts of an alternative. The automaton never passes a
+// literal cell without its byte, and goes from one to the next without leaving
+// bytes out; a single parenthesis between them does not part them. A class that
+// holds one character is as good as a literal, unless it is quantified or so
+// near to the end that the automaton may accept without it.
+func (a *osAlt) rows() (rows []string) {
+	var row []byte
+	flush := func() {
+		if len(row) > 1 {
+			rows = append(rows, string(row))
+		}
+		row = row[:0]
+	}
+	for j := 0; a.cells[j].kind != cellEnd; j++ {
+		switch c := &a.cells[j]; c.kind {
+		case cellByte:
+			row = append(row, c.lit)
+		case cellPar:
+			if a.cells[j+1].kind == cellPar {
+				flush()
+			}
+		case cellEsc:
+			j++
+			one, ok := onlyByte(c.mask)
+			switch {
+			case c.quant != 0:
+				j++
+				flush()
+			case ok && a.cells[j+1].kind != cellEnd && a.cells[j+2].kind != cellEnd:
+				row = append(row, one)
+			default:
+				flush()
+			}
+		}
+	}
+	flush()
+	return rows
+}
+
+// findRuns finds for each quantified class the bytes at which the automaton
+// neither stops nor looks further.
+func (a *osAlt) findRuns() {
+	for j := range a.cells {
+		c := &a.cells[j]
+		if c.kind != cellEsc || !a.cells[j+2].isQuant() {
+			continue
+		}
+		c.quant = a.cells[j+2].lit
+		c.run = uint16(len(a.runs))
+		run := *classSet(c.mask)
+		x := j + 3
+		if a.cells[x].kind == cellPar {
+			x++
+		}
+		switch next := &a.cells[x]; next.kind {
+		case cellEnd:
+			run = byteSet{}
+		case cellEsc:
+			run.removeAll(classSet(next.mask))
+		case cellPar:
+			run.remove('(')
+		case cellByte:
+			run.remove(next.lit)
+			if isLetter(next.lit) {
+				run.remove(next.lit - 'a' + 'A')
+			}
+		}
+		a.runs = append(a.runs, run)
+	}
+}
+
+// findHead finds the best literal in the part of the alternative that takes a
+// byte a step: literals and classes without quantifier.
+func (a *osAlt) findHead() {
+	var row []byte
+	at, start := 0, 0 // bytes so far, and those in front of row
+	classes := false
+	flush := func() {
+		if text := string(row); weight(text) > weight(a.head.lit) {
+			a.head, a.headAt, a.calm = newFinder(text, hasLetter(text)), int32(start), classes
+		}
+		row = row[:0]
+		start = at
+	}
+	for j := 0; ; j++ {
+		switch c := &a.cells[j]; {
+		case c.kind == cellByte:
+			row = append(row, c.lit)
+		case c.kind == cellPar && a.cells[j+1].kind != cellPar:
+			continue
+		case c.kind == cellEsc && c.quant == 0:
+			j++
+			if one, ok := onlyByte(c.mask); ok {
+				classes = true
+				row = append(row, one)
+				break
+			}
+			flush()
+			classes = true
+			start++
+		default:
+			flush()
+			return
+		}
+		at++
+	}
+}
+
+// onlyByte returns the only byte of a class that has but one.
+func onlyByte(mask uint16) (byte, bool) { return classSet(mask).single() }
+
+// classSets holds the classes as sets, by bit.
+var classSets = func() (sets [16]byteSet) {
+	for c, in := range classOf {
+		for ; in != 0; in &= in - 1 {
+			sets[bits.TrailingZeros16(in)].add(byte(c))
+		}
+	}
+	return sets
+}()
+
+// classSet returns a class as a set.
+func classSet(mask uint16) *byteSet { return &classSets[bits.TrailingZeros16(mask)] }
