@@ -110,7 +110,7 @@ func lookUp(name string) (*account, error) {
 
 // Mechanism returns the mechanism that runs the command's executable with its
 // extra arguments. Commands that agree in both, and in what they act on, share
-// one. The file need not exist yet: Apply says so when it does not.
+// one; what else they expect an effect's own command says. The file need not exist yet: Apply says so when it does not.
 func (r *Runner) Mechanism(cmd riposte.Command) *Mechanism {
 	kind := riposte.None
 	switch {
@@ -190,7 +190,9 @@ func (m *Mechanism) each(ctx context.Context, effects []enforce.Effect, do func(
 	results := make([]enforce.Result, len(effects))
 	one := func(i int) {
 		e := effects[i]
-		e.Command.Executable, e.Command.ExtraArgs, e.Command.Expect = m.cmd.Executable, m.cmd.ExtraArgs, m.cmd.Expect
+		if e.Command.Executable == "" {
+			e.Command = m.cmd
+		}
 		results[i] = m.r.withSlot(ctx, &e, do)
 	}
 	if len(effects) == 1 {
