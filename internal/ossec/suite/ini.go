@@ -25,6 +25,9 @@ type Case struct {
 	Fields    []Field  // that the event must have
 	Alert     *bool    // whether an alert is to be written
 	Responses []string // commands that must answer, all of them; "none"
+	Never     []string // rules that the last event must not come to
+	Only      string   // the dialect the case is for; "" for both
+	events    []event  // what Lines stand for, when that is more than lines
 	asked     bool
 }
 

@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,6 +76,9 @@ func (r *Runner) Run(cases []Case) Result {
 	var out Result
 	for i := range cases {
 		c := &cases[i]
+		if c.Only != "" && c.Only != r.dialect.String() {
+			continue
+		}
 		reason := r.one(c)
 		if reason == "" {
 			out.Passed++
@@ -93,11 +97,8 @@ func (r *Runner) one(c *Case) string {
 	e := r.engine.Fresh()
 	var v analysis.Verdict
 	var got Want
-	for _, line := range c.Lines {
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		v = e.Test(&riposte.Event{Text: line, Location: "stdin", Time: r.now}, false)
+	for ev := range r.events(c) {
+		v = e.Test(&ev, false)
 		got = Want{Decoder: v.Record.Decoder.Name}
 		if v.Rule != nil {
 			got.Rule, got.Level = strconv.Itoa(v.Rule.ID), strconv.Itoa(v.Rule.Level)
@@ -117,6 +118,36 @@ func (r *Runner) one(c *Case) string {
 		return fmt.Sprintf("got %s, which it must not be", got)
 	}
 	return ""
+}
+
+// events are the events of a case's session.
+func (r *Runner) events(c *Case) iter.Seq[riposte.Event] {
+	return func(yield func(riposte.Event) bool) {
+		events, now := c.events, r.now
+		if events == nil {
+			for _, line := range c.Lines {
+				events = append(events, event{text: line, times: 1})
+			}
+		}
+		for _, e := range events {
+			now = now.Add(e.wait)
+			ev := riposte.Event{Text: e.text, Location: "stdin", Time: now}
+			if e.location != "" {
+				ev.Location = e.location
+			}
+			if e.channel {
+				ev.Format = riposte.FormatEventChannel
+			}
+			if strings.TrimSpace(e.text) == "" {
+				continue
+			}
+			for range e.times {
+				if !yield(ev) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // equal compares as the log test of the dialect does: a verdict with an empty
@@ -142,6 +173,9 @@ func (r *Runner) partial(c *Case, got Want, v *analysis.Verdict) string {
 	check("decoder", got.Decoder, c.Want.Decoder)
 	check("rule", got.Rule, c.Want.Rule)
 	check("level", got.Level, c.Want.Level)
+	if slices.Contains(c.Never, got.Rule) {
+		wrong = append(wrong, fmt.Sprintf("rule is %s, which it must not be", got.Rule))
+	}
 	for _, f := range c.Fields {
 		value := ""
 		if v.Record != nil {

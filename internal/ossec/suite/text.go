@@ -3,7 +3,9 @@ package suite
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"riposte/internal/ossec"
 )
@@ -28,7 +30,19 @@ func Parse(file string, src []byte, d ossec.Dialect) ([]Case, []ossec.Finding) {
 }
 
 // textKeys are the words that begin a line of a case.
-var textKeys = []string{"log", "decoder", "rule", "level", "alert", "field", "response", "not"}
+var textKeys = []string{"log", "event", "wait", "location", "dialect", "decoder", "rule", "level", "alert", "field", "response", "never", "not"}
+
+// event is one or more equal events of a session.
+type event struct {
+	text     string
+	times    int
+	wait     time.Duration // that passes before them
+	location string        // "" for that of a log test
+	channel  bool          // a Windows event: {"Message":…,"Event":"<xml>"}
+}
+
+// maxTimes bounds how often a case repeats an event.
+const maxTimes = 100_000
 
 // ParseText reads a suite in riposte's own format. A case is a run of lines
 // "word: text", cases are parted by empty lines, # begins a comment:
@@ -44,8 +58,13 @@ var textKeys = []string{"log", "decoder", "rule", "level", "alert", "field", "re
 //
 // Several log lines make one session; what is wanted is wanted of the last.
 // Only what is written is compared; "rule: none", "decoder: none" and
-// "response: none" say that there is none. Each response names a command.
-// "not: yes" turns the case round.
+// "response: none" say that there is none. Each response names a command,
+// "never: 5716 5720" names rules that it must not come to. "not: yes" turns the
+// case round, "dialect: ossec" keeps it for one dialect.
+//
+// "log 8: …" stands for eight such lines, "event: {…}" for a Windows event as
+// JSON, "wait: 30s" for time that passes, and "location: PATH" says where the
+// following lines of the case were read.
 func ParseText(file string, src []byte) ([]Case, []ossec.Finding) {
 	p := &textParser{file: file}
 	offset := 0
@@ -65,6 +84,7 @@ type textParser struct {
 	cases    []Case
 	current  *Case
 	findings []ossec.Finding
+	next     event // what was said of the next event
 }
 
 func (p *textParser) fail(n, offset int, hint, format string, args ...any) {
@@ -77,7 +97,7 @@ func (p *textParser) fail(n, offset int, hint, format string, args ...any) {
 // end finishes the current case.
 func (p *textParser) end() {
 	c := p.current
-	p.current = nil
+	p.current, p.next = nil, event{}
 	switch {
 	case c == nil:
 	case len(c.Lines) == 0:
@@ -108,8 +128,8 @@ func (p *textParser) line(n, offset int, line string) {
 		p.current = &Case{File: p.file, Line: n, Partial: true}
 	}
 	c := p.current
-	if word == "log" {
-		c.Lines = append(c.Lines, text)
+	if kind, count, _ := strings.Cut(word, " "); kind == "log" || kind == "event" {
+		p.event(n, offset, kind, count, text)
 		return
 	}
 	text = strings.TrimSpace(text)
@@ -134,8 +154,26 @@ func (p *textParser) line(n, offset int, line string) {
 		c.Alert = &want
 	case word == "response":
 		c.Responses = append(c.Responses, text)
+	case word == "never":
+		c.Never = strings.Fields(text)
 	case word == "not":
 		c.Negate = yes()
+		return
+	case word == "wait":
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			p.fail(n, offset, "write 30s or 10m", "wait is %q", text)
+		}
+		p.next.wait = d
+		return
+	case word == "location":
+		p.next.location = text
+		return
+	case word == "dialect":
+		if _, err := ossec.ParseDialect(text); err != nil {
+			p.fail(n, offset, "", "%v", err)
+		}
+		c.Only = text
 		return
 	default:
 		hint := ""
@@ -146,4 +184,20 @@ func (p *textParser) line(n, offset int, line string) {
 		return
 	}
 	c.asked = true
+}
+
+// event adds "log: …", "log 8: …" or "event: …" to the case.
+func (p *textParser) event(n, offset int, kind, count, text string) {
+	e := p.next
+	e.text, e.times, e.channel = text, 1, kind == "event"
+	if count = strings.TrimSpace(count); count != "" {
+		var err error
+		if e.times, err = strconv.Atoi(count); err != nil || e.times < 1 || e.times > maxTimes {
+			p.fail(n, offset, fmt.Sprintf("write a number from 1 to %d", maxTimes), "%q is no number of lines", count)
+			return
+		}
+	}
+	p.next.wait = 0
+	p.current.Lines = append(p.current.Lines, text)
+	p.current.events = append(p.current.events, e)
 }

@@ -55,6 +55,14 @@ func TestText(t *testing.T) {
 	f(log+"field srcip: 1.1.1.1\nlevel: 7", `level is 5, want 7; field srcip is "203.0.113.7", want "1.1.1.1"`)
 	f(log+"rule: 5720\nnot: yes", "")
 	f(log+"rule: 5716\nnot: yes", `got decoder "sshd", rule "5716", level "5", which it must not be`)
+	twice := strings.Replace(log, "log:", "log 2:", 1)
+	f(twice+"rule: 5716\nnever: 5720", "")
+	f(strings.Replace(log, "log:", "log 3:", 1)+"rule: 5720\nnever: 1 5720", "rule is 5720, which it must not be")
+	f(twice+"wait: 61s\n"+log+"rule: 5716", "")
+	f(twice+"wait: 59s\n"+log+"rule: 5720", "")
+	f("dialect: ossec\n"+log+"rule: 1", "")
+	f("location: /var/log/x\n"+log+"rule: 5716", "")
+	f("event: {}\nrule: none", "")
 	f("log: nothing\ndecoder: none\nrule: none\nalert: no", "")
 
 	bad := func(src, want string) {
@@ -68,5 +76,8 @@ func TestText(t *testing.T) {
 	bad("log: x", "t.test:1:1: error: a case that expects nothing")
 	bad("log: x\nrul: 1", `t.test:2:1: error: "rul" is no word of a case (did you mean rule?)`)
 	bad("log: x\nalert: perhaps", `t.test:2:1: error: alert is "perhaps" (write yes or no)`)
+	bad("log 0: x", `t.test:1:1: error: "0" is no number of lines`)
+	bad("log: x\nwait: long", `t.test:2:1: error: wait is "long" (write 30s or 10m)`)
+	bad("log: x\ndialect: perl", `t.test:2:1: error: unknown dialect "perl": expected wazuh or ossec`)
 	bad("log: x\nnonsense", `t.test:2:1: error: "nonsense" is no line of a case`)
 }
