@@ -146,7 +146,7 @@ func (c *converter) put(from int, s string) {
 
 // compile compiles what was collected. Errors are about the original text.
 func (c *converter) compile(captures bool) (matcher, []string, error) {
-	m, lits, err := compiled(newPCRE(ossec.OSSEC, c.text.String(), captures, true))
+	m, lits, err := compileText(ossec.OSSEC, c.text.String(), captures, true)
 	var e *Error
 	if errors.As(err, &e) && e.Offset < len(c.from) {
 		err = errorAt(c.from[e.Offset], "%s", e.Message)

@@ -23,23 +23,30 @@ func compilePCRE2(d ossec.Dialect, text string, captures bool) (matcher, []strin
 			return m, m.literals(), nil
 		}
 	}
-	return compiled(newPCRE(d, text, captures, false))
+	return compileText(d, text, captures, false)
 }
 
-// compiled turns a concrete result into the general one.
-func compiled(m *pcre, err error) (matcher, []string, error) {
+// compileText compiles PCRE2 text; utf is OSSEC's way with its own languages.
+func compileText(d ossec.Dialect, text string, captures, utf bool) (matcher, []string, error) {
+	tree, err := parsePCRE2(text, d == ossec.OSSEC, utf)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !tree.utf && !(captures && tree.groups > 0) {
+		if texts := plainTexts(tree.root); texts != nil {
+			need := require(tree.root)
+			return &plainPCRE{texts: texts, ossec: d == ossec.OSSEC}, usable(need.best()), nil
+		}
+	}
+	m, err := newPCRE(d, tree, captures)
 	if err != nil {
 		return nil, nil, err
 	}
 	return m, m.lits, nil
 }
 
-// newPCRE compiles PCRE2 text; utf is OSSEC's way with its own languages.
-func newPCRE(d ossec.Dialect, text string, captures, utf bool) (*pcre, error) {
-	tree, err := parsePCRE2(text, d == ossec.OSSEC, utf)
-	if err != nil {
-		return nil, err
-	}
+// newPCRE compiles a parsed expression for the matcher.
+func newPCRE(d ossec.Dialect, tree *pcreTree, captures bool) (*pcre, error) {
 	need := require(tree.root)
 	p, err := compileTree(tree, captures, need.must())
 	if err != nil {
