@@ -27,7 +27,7 @@ type Input struct {
 	Location  string         // absolute path; *, ? and [] are wild, %Y and its like stand for the time
 	Format    riposte.Format // of the events
 	Framing   Framing        // how lines become records
-	Exclude   string         // a pattern of paths that a wild card does not mean
+	Exclude   string         // patterns, separated by commas, of paths that a wild card does not mean
 	FromStart bool           // on the first start read what is there already; otherwise only what comes
 	Max       int            // longest record in bytes; 0: lines.Max
 }
@@ -37,6 +37,16 @@ func (in *Input) max() int {
 		return in.Max
 	}
 	return lines.Max
+}
+
+// excludes reports whether a path that a wild card takes in is not meant.
+func (in *Input) excludes(path string) bool {
+	for pattern := range strings.SplitSeq(in.Exclude, ",") {
+		if pattern != "" && matchPath(pattern, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // Options is what a Follower is made of.
@@ -238,7 +248,7 @@ func (f *Follower) lookUp() {
 		for _, path := range x.files {
 			s := f.streams[path]
 			if s == nil {
-				if x.wild && (in.Exclude != "" && matchPath(in.Exclude, path) || f.rotated(path)) {
+				if x.wild && (in.excludes(path) || f.rotated(path)) {
 					continue
 				}
 				s = f.newStream(in, path)

@@ -75,7 +75,7 @@ func TestWildCard(t *testing.T) {
 	if err := os.Mkdir(r.path("dir.log"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r.run(Input{Location: "*.log*", Exclude: r.path("sk*")})
+	r.run(Input{Location: "*.log*", Exclude: r.path("other") + "," + r.path("sk*")})
 	r.told(4) // x.log, worker.log, worker-1.log and the pattern itself
 	for _, name := range []string{"x.log.1", "x.log-20261122", "x.log.2.gz", ".hidden.log", "skip.log"} {
 		r.append(name, "not followed\n")

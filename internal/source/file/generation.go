@@ -33,6 +33,7 @@ type generation struct {
 	stream  *stream
 	file    *os.File
 	id      fileID
+	name    string // what it was called in the directory when last seen there
 	watch   int    // what the watcher calls it, 0: not watched
 	read    int64  // how far it has been read
 	mark    mark   // how far its records have been handed over

@@ -59,10 +59,11 @@ type plan struct {
 
 // entry is a regular file of a directory.
 type entry struct {
-	name  string
-	id    fileID
-	size  int64
-	mtime time.Time
+	name    string
+	id      fileID
+	size    int64
+	mtime   time.Time
+	removed bool // it was there, and is open, but has no name any more
 }
 
 func (f *Follower) plan(s *stream, marks []mark) *plan {
@@ -104,7 +105,7 @@ func (p *plan) look() []entry {
 		id, info, err := identify(filepath.Join(p.dir, name))
 		switch {
 		case err == nil && !info.IsDir():
-			out = append(out, entry{name, id, info.Size(), info.ModTime()})
+			out = append(out, entry{name: name, id: id, size: info.Size(), mtime: info.ModTime()})
 		case err != nil && name == p.base && !errors.Is(err, fs.ErrNotExist):
 			p.err = err
 		}
@@ -209,8 +210,15 @@ func (p *plan) youngest(list []entry) (entry, bool) {
 	for _, g := range slices.Backward(p.held) {
 		for _, e := range list {
 			if e.id == g.id && (e.name != p.base || g.mark.offset > 0) {
+				g.name = e.name
 				return e, true
 			}
+		}
+	}
+	// All of them were removed: the youngest one is where its name was.
+	for _, g := range slices.Backward(p.held) {
+		if info, err := g.file.Stat(); err == nil && g.name != "" && g.name != p.base {
+			return entry{name: g.name, id: g.id, size: info.Size(), mtime: info.ModTime(), removed: true}, true
 		}
 	}
 	return entry{}, false

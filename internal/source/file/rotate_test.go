@@ -104,6 +104,46 @@ func TestRotationsBetweenTwoLooks(t *testing.T) {
 	f("stem", func(r *rig, i int) { r.rename("a.log", fmt.Sprintf("a-2026-11-23T10:%02d:%02d.log", i/60, i%60)) })
 }
 
+// The youngest file that is known was removed meanwhile; those after it were not.
+func TestRotationsBehindARemovedFile(t *testing.T) {
+	f := func(rotate func(r *rig, n int), remove string) {
+		t.Helper()
+		r := newRig(t)
+		r.polled = true
+		r.write("a.log", "")
+		r.run(Input{Location: "a.log"})
+		r.told(1)
+		text, lines := numbered("known", 1, 3)
+		r.append("a.log", text)
+		r.want(lines...)
+		rotate(r, 1)
+		r.want() // nothing, but its new name is seen
+		r.told(1)
+		r.remove(remove)
+		var want []string
+		for n := 2; n < 5; n++ {
+			text, lines := numbered(fmt.Sprintf("missed%d", n), 1, 3)
+			r.append("a.log", text)
+			want = append(want, lines...)
+			rotate(r, n)
+		}
+		r.want(want...)
+		r.quiet("a.log")
+		r.halt()
+	}
+	f(func(r *rig, n int) {
+		r.rename("a.log", fmt.Sprintf("a.log-20261123-%04d", n))
+		r.write("a.log", "")
+	}, "a.log-20261123-0001")
+	f(func(r *rig, n int) {
+		for i := 5; i > 0; i-- {
+			_ = os.Rename(r.path(fmt.Sprintf("a.log.%d", i)), r.path(fmt.Sprintf("a.log.%d", i+1)))
+		}
+		r.rename("a.log", "a.log.1")
+		r.write("a.log", "")
+	}, "a.log.1")
+}
+
 func TestCopyTruncate(t *testing.T) {
 	r := newRig(t)
 	r.write("a.log", "")

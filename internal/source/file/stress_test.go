@@ -55,9 +55,10 @@ func writeAndRotate(t *testing.T, r *rig, name string, rotate func(i int)) int {
 }
 
 func TestThousandRotationsUnderLoad(t *testing.T) {
-	shift := func(r *rig) {
-		for i := 60; i > 0; i-- {
-			_ = os.Rename(r.path(fmt.Sprintf("a.log.%d", i)), r.path(fmt.Sprintf("a.log.%d", i+1)))
+	// As logrotate does with "rotate 100".
+	shift := func(r *rig, done int) {
+		for i := min(done, 100); i > 0; i-- {
+			r.rename(fmt.Sprintf("a.log.%d", i), fmt.Sprintf("a.log.%d", i+1))
 		}
 	}
 	f := func(name string, polled bool, rotate func(r *rig, i int)) {
@@ -91,19 +92,19 @@ func TestThousandRotationsUnderLoad(t *testing.T) {
 			t.Logf("%d lines through %d rotations in %v", got, rotations, time.Since(begin).Round(time.Millisecond))
 		})
 	}
-	f("rename with counters", false, func(r *rig, _ int) {
-		shift(r)
+	f("rename with counters", false, func(r *rig, i int) {
+		shift(r, i)
 		r.rename("a.log", "a.log.1")
 	})
 	f("rename with times", false, func(r *rig, i int) {
 		r.rename("a.log", fmt.Sprintf("a.log-20261123-%04d", i))
-		_ = os.Remove(r.path(fmt.Sprintf("a.log-20261123-%04d", i-100)))
+		_ = os.Remove(r.path(fmt.Sprintf("a.log-20261123-%04d", i-500)))
 	})
 	f("rename with times, polled", true, func(r *rig, i int) {
 		r.rename("a.log", fmt.Sprintf("a.log-20261123-%04d", i))
 	})
-	f("copy and truncate", false, func(r *rig, _ int) {
-		shift(r)
+	f("copy and truncate", false, func(r *rig, i int) {
+		shift(r, i)
 		r.copyTruncate("a.log", "a.log.1")
 	})
 }

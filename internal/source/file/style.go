@@ -67,9 +67,13 @@ func (st style) compare(a, b entry) int {
 
 // follows reports whether file e had the name after file a. Some programs count
 // the other way, so a counter alone proves nothing: the file must have been
-// written to later, too.
+// written to later, too. When a was removed, the counters have gone on without
+// it, and that is all there is to go by.
 func (st style) follows(a, e entry) bool {
-	return st.compare(a, e) < 0 && (st.stamp || !e.mtime.Before(a.mtime))
+	if st.stamp {
+		return st.compare(a, e) < 0
+	}
+	return (a.removed || st.compare(a, e) < 0) && !e.mtime.Before(a.mtime)
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
