@@ -10,10 +10,12 @@ func (p *prog) link() {
 		case opRun:
 			set, end := f.first(int32(pc) + 1)
 			in.endOK = end
-			in.follow = in.set
 			if in.mode != possessive {
 				if set.meets(in.set) {
-					in.follow, in.next = &set, f.second(int32(pc)+1)
+					in.follow = &set
+					if second := f.second(int32(pc) + 1); second != nil {
+						in.extra().second = second
+					}
 				} else {
 					// Giving bytes back, or taking fewer, can never help.
 					in.mode = possessive
@@ -23,11 +25,11 @@ func (p *prog) link() {
 		case opSplit:
 			x, xEnd := f.first(in.x)
 			y, yEnd := f.first(in.y)
-			in.follow, in.endOK = &x, xEnd
-			in.other, in.otherEnd = &y, yEnd
+			in.set, in.endOK = &x, xEnd
+			in.follow, in.otherEnd = &y, yEnd
 			in.memo = p.choice(in)
 		case opAlt:
-			in.alt.fill(&f)
+			in.rare.alt.fill(&f)
 			in.memo = p.choice(in)
 		}
 	}
@@ -36,7 +38,11 @@ func (p *prog) link() {
 // choice numbers a choice: a number for each state of the loops around it.
 func (p *prog) choice(in *inst) int32 {
 	first := p.choices
-	p.choices += 1 << len(in.loops)
+	states := 1
+	if in.rare != nil {
+		states <<= len(in.rare.loops)
+	}
+	p.choices += states
 	return int32(first)
 }
 
@@ -147,7 +153,7 @@ func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
 		case opSet:
 			set.addAll(in.set)
 		case opRune:
-			set.addAll(&in.wide.bytes)
+			set.addAll(&in.rare.wide.bytes)
 			set.addRange(0xC2, 0xF4)
 		case opRun:
 			set.addAll(in.set)
@@ -157,7 +163,7 @@ func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
 		case opSplit:
 			f.work = append(f.work, in.x, in.y)
 		case opAlt:
-			for _, l := range in.alt.lists {
+			for _, l := range in.rare.alt.lists {
 				f.work = append(f.work, l...)
 			}
 		case opJump, opLook:

@@ -70,15 +70,27 @@ type inst struct {
 	otherEnd bool       // opSplit: the same for y
 	boundary bool       // opRun: only between characters of UTF-8
 	x, y     int32
-	memo     int32   // opRun, opSplit, opAlt: first of its numbers among the choices
-	loops    []int32 // the same: registers of the loops around it whose rounds may be empty
+	memo     int32 // opRun, opSplit, opAlt: first of its numbers among the choices
 	lit      string
-	set      *byteSet
-	follow   *byteSet // opRun: bytes what follows may start with; opSplit: those of x
-	next     *byteSet // opRun: bytes that may come second in what follows, if known
-	other    *byteSet // opSplit: those of y
-	wide     *charSet
-	alt      *altTable
+	set      *byteSet // opSet, opRun; opSplit: bytes that x may start with
+	follow   *byteSet // opRun: bytes that what follows may start with; opSplit: those of y
+	rare     *rareInst
+}
+
+// rareInst is what few instructions need.
+type rareInst struct {
+	second *byteSet  // opRun: bytes that may come second in what follows, if known
+	loops  []int32   // opRun, opSplit, opAlt: registers of the loops around whose rounds may be empty
+	wide   *charSet  // opRune
+	alt    *altTable // opAlt
+}
+
+// extra returns the instruction's rare part to write to.
+func (in *inst) extra() *rareInst {
+	if in.rare == nil {
+		in.rare = &rareInst{}
+	}
+	return in.rare
 }
 
 // altTable tells which alternatives can start with a byte.
@@ -134,7 +146,9 @@ func (c *compiler) emit(in inst) int {
 	}
 	switch in.op {
 	case opRun, opSplit, opAlt:
-		in.loops = slices.Clone(c.loops[max(0, len(c.loops)-maxLoops):])
+		if len(c.loops) > 0 {
+			in.extra().loops = slices.Clone(c.loops[max(0, len(c.loops)-maxLoops):])
+		}
 	}
 	c.p.code = append(c.p.code, in)
 	return len(c.p.code) - 1
@@ -207,14 +221,14 @@ func (c *compiler) literal(n *node) {
 func (c *compiler) charSet(s *charSet) {
 	switch {
 	case len(s.wide) > 0:
-		c.emit(inst{op: opRune, wide: s})
+		c.emit(inst{op: opRune, rare: &rareInst{wide: s}})
 	default:
 		c.emit(inst{op: opSet, set: &s.bytes})
 	}
 }
 
 func (c *compiler) alternatives(subs []*node) {
-	at := c.emit(inst{op: opAlt, alt: &altTable{}})
+	at := c.emit(inst{op: opAlt, rare: &rareInst{alt: &altTable{}}})
 	entries := make([]int32, len(subs))
 	jumps := make([]int, 0, len(subs))
 	for i, s := range subs {
@@ -227,7 +241,7 @@ func (c *compiler) alternatives(subs []*node) {
 	for _, j := range jumps {
 		c.p.code[j].x = c.here()
 	}
-	c.p.code[at].alt.lists = [][]int32{entries}
+	c.p.code[at].rare.alt.lists = [][]int32{entries}
 }
 
 // look emits a look-around. Each alternative of a look-behind first steps back

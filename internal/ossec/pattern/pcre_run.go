@@ -104,9 +104,11 @@ func (p *prog) remember(t *thread) bool {
 // whether the rounds it is in have taken anything yet.
 func (t *thread) first(in *inst, pos int) bool {
 	choice := int(in.memo)
-	for i, mark := range in.loops {
-		if t.regs[mark] == int32(pos) {
-			choice += 1 << i
+	if in.rare != nil {
+		for i, mark := range in.rare.loops {
+			if t.regs[mark] == int32(pos) {
+				choice += 1 << i
+			}
 		}
 	}
 	bit := choice*(len(t.s)+1) + pos
@@ -215,7 +217,7 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 				continue
 			}
 		case opRune:
-			if n := in.wide.match(s[pos:]); n > 0 {
+			if n := in.rare.wide.match(s[pos:]); n > 0 {
 				pos += n
 				pc++
 				continue
@@ -231,8 +233,8 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 			if t.remembers && !t.first(in, pos) {
 				break
 			}
-			x := pos < len(s) && in.follow.has(s[pos]) || pos == len(s) && in.endOK
-			y := pos < len(s) && in.other.has(s[pos]) || pos == len(s) && in.otherEnd
+			x := pos < len(s) && in.set.has(s[pos]) || pos == len(s) && in.endOK
+			y := pos < len(s) && in.follow.has(s[pos]) || pos == len(s) && in.otherEnd
 			if x && y {
 				t.stack = append(t.stack, frame{kind: frameGo, pc: in.y, pos: int32(pos)})
 			}
@@ -248,11 +250,11 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 			if t.remembers && !t.first(in, pos) {
 				break
 			}
-			k := in.alt.atEnd
+			k := in.rare.alt.atEnd
 			if pos < len(s) {
-				k = in.alt.byByte[s[pos]]
+				k = in.rare.alt.byByte[s[pos]]
 			}
-			if list := in.alt.lists[k]; len(list) > 0 {
+			if list := in.rare.alt.lists[k]; len(list) > 0 {
 				if len(list) > 1 {
 					t.stack = append(t.stack, frame{kind: frameAlt, list: uint16(k), pc: pc, pos: int32(pos), x: 1})
 				}
@@ -394,8 +396,10 @@ func (in *inst) mayFollow(s string, pos int) bool {
 	if pos == len(s) {
 		return in.endOK
 	}
-	return in.follow.has(s[pos]) && (in.next == nil || pos+1 < len(s) && in.next.has(s[pos+1])) &&
-		!(in.boundary && s[pos]&0xC0 == 0x80)
+	if !in.follow.has(s[pos]) || in.boundary && s[pos]&0xC0 == 0x80 {
+		return false
+	}
+	return in.rare == nil || in.rare.second == nil || pos+1 < len(s) && in.rare.second.has(s[pos+1])
 }
 
 // giveBack goes from pos down to lo to a place where what follows can start.
@@ -447,7 +451,7 @@ func (p *prog) resume(t *thread, base int) (pc int32, pos int, ok bool) {
 			t.stack = t.stack[:len(t.stack)-1]
 			return f.pc, int(f.pos), true
 		case frameAlt:
-			list := p.code[f.pc].alt.lists[f.list]
+			list := p.code[f.pc].rare.alt.lists[f.list]
 			pc, pos = list[f.x], int(f.pos)
 			if f.x++; int(f.x) == len(list) {
 				t.stack = t.stack[:len(t.stack)-1]
