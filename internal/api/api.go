@@ -35,8 +35,6 @@ type Control interface {
 	Doctor(ctx context.Context, r DoctorRequest) (Diagnosis, error)
 	// Allow adds or removes an entry of the allow list, or only lists it.
 	Allow(ctx context.Context, r AllowRequest) (Allowed, error)
-	// Audit verifies the hash chain of the journal's records.
-	Audit(ctx context.Context) (Audit, error)
 	// Reload reads configuration and rules again; on any error the old stay.
 	Reload(ctx context.Context) (Reloaded, error)
 }
@@ -200,16 +198,6 @@ type AllowEntry struct {
 	Since time.Time `json:"since"`
 	By    string    `json:"by"`
 	Why   string    `json:"why,omitempty"`
-}
-
-// Audit is the verdict on the journal's chain of records.
-type Audit struct {
-	Records int      `json:"records"`
-	First   int64    `json:"first"`
-	Last    int64    `json:"last"`
-	Head    string   `json:"head"` // SHA-256 of the last record
-	Gaps    []string `json:"gaps,omitempty"`
-	Fault   string   `json:"fault,omitempty"` // the first thing wrong, "" when all is well
 }
 
 // Reloaded says what a reload changed.

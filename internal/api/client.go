@@ -120,12 +120,6 @@ func (c *Client) Allow(ctx context.Context, r AllowRequest) (a Allowed, err erro
 	return a, err
 }
 
-// Audit implements Control.
-func (c *Client) Audit(ctx context.Context) (a Audit, err error) {
-	err = c.get(ctx, "/v1/audit", Filter{}, &a)
-	return a, err
-}
-
 // Reload implements Control.
 func (c *Client) Reload(ctx context.Context) (r Reloaded, err error) {
 	err = c.post(ctx, "/v1/reload", struct{}{}, &r)

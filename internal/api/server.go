@@ -83,7 +83,6 @@ func Handler(c Control) http.Handler {
 		r.By = by(ctx)
 		return c.Allow(ctx, r)
 	})
-	get(mux, "/v1/audit", func(ctx context.Context, _ Filter) (any, error) { return c.Audit(ctx) })
 	post(mux, "/v1/reload", func(ctx context.Context, _ struct{}) (any, error) { return c.Reload(ctx) })
 	return mux
 }

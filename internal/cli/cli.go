@@ -108,6 +108,13 @@ func newRootCommand(e *env) *cobra.Command {
 		newOffendersCommand(e),
 		newForgiveCommand(e),
 		newReloadCommand(e),
+		newAllowCommand(e),
+		newArmCommand(e),
+		newConfirmCommand(e),
+		newPauseCommand(e),
+		newResumeCommand(e),
+		newDoctorCommand(e),
+		newAuditCommand(e),
 	)
 	return root
 }

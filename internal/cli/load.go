@@ -5,6 +5,7 @@ import (
 
 	"riposte/internal/api"
 	"riposte/internal/daemon"
+	"riposte/internal/journal"
 	"riposte/internal/ossec"
 	"riposte/internal/response"
 	"riposte/internal/settings"
@@ -35,6 +36,15 @@ func (e *env) client() (*api.Client, error) {
 		return nil, err
 	}
 	return api.NewClient(s.Socket), nil
+}
+
+// reading opens the journal for queries, whether or not the daemon runs.
+func (e *env) reading() (*journal.Journal, error) {
+	s, err := e.loadSettings()
+	if err != nil {
+		return nil, err
+	}
+	return journal.OpenReading(daemon.JournalPath(s))
 }
 
 // world loads configuration and rules for a verb that only looks. Errors among

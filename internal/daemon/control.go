@@ -342,22 +342,6 @@ func (d *Daemon) allowedByHand(ctx context.Context) error {
 	return d.guard.Refresh(ctx)
 }
 
-// Audit implements api.Control.
-func (c *control) Audit(ctx context.Context) (api.Audit, error) {
-	v, err := c.journal.Verify(ctx)
-	if err != nil {
-		return api.Audit{}, err
-	}
-	a := api.Audit{Records: v.Records, First: v.First, Last: v.Last, Head: v.Head}
-	for _, g := range v.Gaps {
-		a.Gaps = append(a.Gaps, fmt.Sprintf("the records between %d and %d are lost", g.After, g.Before))
-	}
-	if v.Fault != nil {
-		a.Fault = fmt.Sprintf("record %d: %s", v.Fault.Seq, v.Fault.Text)
-	}
-	return a, nil
-}
-
 // Reload implements api.Control.
 func (c *control) Reload(ctx context.Context) (api.Reloaded, error) {
 	return (*Daemon)(c).Reload(ctx)

@@ -99,7 +99,7 @@ func (e *ConfigError) Unwrap() error { return ErrConfig }
 func (d *Daemon) open(w *World) (err error) {
 	s := w.Settings
 	var report *journal.Report
-	if d.journal, report, err = journal.Open(filepath.Join(s.StateDir, "journal.db"), journal.Options{}); err != nil {
+	if d.journal, report, err = journal.Open(JournalPath(s), journal.Options{}); err != nil {
 		return fmt.Errorf("open the journal: %w", err)
 	}
 	d.problems = append(d.problems, report.Words()...)
@@ -130,6 +130,9 @@ func (d *Daemon) open(w *World) (err error) {
 	d.pipeline = analysis.NewPipeline(w.Engine(true, nil), s.Threads(), d.judged)
 	return nil
 }
+
+// JournalPath is where the journal is.
+func JournalPath(s *settings.Settings) string { return filepath.Join(s.StateDir, "journal.db") }
 
 // openMechanisms opens what the commands of the configuration resolve to and
 // what the journal says is in force by, so that the start can compare both.
@@ -197,7 +200,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	// The acting half outlives the sources: what they saw last is still acted on.
 	acting, stopActing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopActing()
-	if err := d.guard.Refresh(ctx); err != nil {
+	if err := d.allowedByHand(ctx); err != nil {
 		d.log.Warn("the guard does not know everything yet", "error", err)
 	}
 	start(acting, "guard", func(ctx context.Context) error {
@@ -294,9 +297,7 @@ func (d *Daemon) restart() error {
 // judged takes alerts from the analysis: log, plan, order. It returns only when
 // the orders are in the journal, so that the position behind them may be stored.
 func (d *Daemon) judged(alerts []*riposte.Alert, done *riposte.Batch) error {
-	if len(alerts) > 0 {
-		d.answer(alerts)
-	}
+	d.answer(alerts)
 	if done != nil {
 		d.events.Add(uint64(len(done.Events)))
 		d.positions.set(done.Source, done.Position)
@@ -306,6 +307,9 @@ func (d *Daemon) judged(alerts []*riposte.Alert, done *riposte.Batch) error {
 
 // answer logs alerts and submits what they call for.
 func (d *Daemon) answer(alerts []*riposte.Alert) {
+	if len(alerts) == 0 {
+		return
+	}
 	d.fired.Add(uint64(len(alerts)))
 	if err := d.alerts.WriteAlerts(alerts); err != nil {
 		d.log.Error("cannot write alerts", "error", err)
@@ -331,11 +335,11 @@ func (d *Daemon) answer(alerts []*riposte.Alert) {
 }
 
 // here reports whether a host that is alone carries out an order: it is the
-// agent of its own alerts, the server, and all hosts; any defined agent but
-// 000 is somebody else.
+// agent of its own alerts, the server, and all hosts. Any defined agent but 000
+// is somebody else, and so is the agent behind another engine's alert.
 func here(o *riposte.Order) bool {
 	p := o.Place
-	return p.All || p.Server || p.Local || p.Defined == "000"
+	return p.All || p.Server || p.Defined == "000" || p.Local && (o.Alert == nil || o.Alert.Agent.Local())
 }
 
 // notify is told every receipt. It writes active-responses.log, which the rules

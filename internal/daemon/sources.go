@@ -17,8 +17,11 @@ import (
 	"time"
 
 	"riposte"
+	"riposte/internal/alertlog"
 	"riposte/internal/api"
 	"riposte/internal/ossec/conf"
+	"riposte/internal/settings"
+	"riposte/internal/source/alerts"
 	"riposte/internal/source/command"
 	"riposte/internal/source/devlog"
 	"riposte/internal/source/file"
@@ -118,8 +121,9 @@ func (in *input) once(ctx context.Context, positions map[string]string, out chan
 	return <-done
 }
 
-// inputs lists what the world says is to be read.
-func inputs(w *World, log *slog.Logger) ([]*input, error) {
+// wanted lists what the world says is to be read.
+func (d *Daemon) wanted(w *World) ([]*input, error) {
+	log := d.log
 	var out []*input
 	var files []file.Input
 	var names []string
@@ -159,6 +163,9 @@ func inputs(w *World, log *slog.Logger) ([]*input, error) {
 		if r.Syslog {
 			out = append(out, syslogInputs(r, log)...)
 		}
+	}
+	for _, f := range w.Settings.Sources.Alerts {
+		out = append(out, d.alertsInput(f))
 	}
 	if w.Builtin && devlogFree() {
 		out = append(out, devlogInput(w))
@@ -294,6 +301,43 @@ func journalInput(w *World, log *slog.Logger) *input {
 	}
 }
 
+// alertsInput follows the alerts of another engine. They go straight to the
+// responses; that engine has logged them.
+func (d *Daemon) alertsInput(f settings.AlertFile) *input {
+	in := &input{key: "alerts " + f.Path, name: "alerts of " + f.Dialect.String(), detail: f.Path}
+	in.open = func(positions map[string]string) (runner, error) {
+		src, err := alerts.New(alerts.Options{Path: f.Path, Parse: alertlog.Parse, Positions: positions, Log: d.log})
+		if err != nil {
+			return nil, err
+		}
+		return runnerFunc(func(ctx context.Context, _ chan<- riposte.Batch) error { return d.follow(ctx, in, src) }), nil
+	}
+	return in
+}
+
+// runnerFunc makes a runner of a function.
+type runnerFunc func(context.Context, chan<- riposte.Batch) error
+
+func (f runnerFunc) Run(ctx context.Context, out chan<- riposte.Batch) error { return f(ctx, out) }
+
+// follow answers the alerts of another engine until ctx ends.
+func (d *Daemon) follow(ctx context.Context, in *input, src *alerts.Source) error {
+	batches, done := make(chan alerts.AlertBatch), make(chan error, 1)
+	go func() {
+		done <- src.Run(ctx, batches)
+		close(batches)
+	}()
+	for b := range batches {
+		in.events.Add(uint64(len(b.Alerts)))
+		for _, a := range b.Alerts {
+			a.Log = false
+		}
+		d.answer(b.Alerts)
+		d.positions.set(b.Source, b.Position)
+	}
+	return <-done
+}
+
 // devlogInput is the local syslog socket, for hosts where nobody else has it.
 func devlogInput(w *World) *input {
 	return &input{
@@ -313,7 +357,7 @@ func sameKey(running []*input, key string) *input {
 // watch starts the inputs that a world wants and does not have yet, and stops
 // those that it does not want any more.
 func (d *Daemon) watch(w *World) error {
-	wanted, err := inputs(w, d.log)
+	wanted, err := d.wanted(w)
 	if err != nil {
 		return err
 	}
