@@ -1,22 +1,24 @@
 package ruleset_test
 
 import (
-	"fmt"
-	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"riposte"
 	"riposte/internal/analysis"
 	"riposte/internal/ossec"
 	rules "riposte/internal/ossec/ruleset"
+	"riposte/internal/ossec/suite"
 	"riposte/ruleset"
 )
 
 var dialects = []ossec.Dialect{ossec.Wazuh, ossec.OSSEC}
+
+// noon is when the events of tests are read.
+var noon = time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC)
 
 func sources(files []ruleset.File) []rules.Source {
 	out := make([]rules.Source, len(files))
@@ -39,144 +41,166 @@ func load(t testing.TB, d ossec.Dialect) *rules.Set {
 	return set
 }
 
-func samples(t testing.TB) []ruleset.Case {
+// samples returns the sample cases of a dialect.
+func samples(t testing.TB, d ossec.Dialect) []suite.Case {
 	t.Helper()
-	var out []ruleset.Case
+	var out []suite.Case
 	for _, f := range ruleset.Samples() {
-		cases, err := ruleset.ParseSamples(f.Name, f.Data)
-		if err != nil {
-			t.Fatal(err)
+		cases, findings := suite.Parse(f.Name, f.Data, d)
+		for _, f := range findings {
+			t.Fatal(f)
 		}
-		out = append(out, cases...)
+		for _, c := range cases {
+			if c.Only == "" || c.Only == d.String() {
+				out = append(out, c)
+			}
+		}
 	}
 	return out
 }
 
-// Every file loads in its dialects without a remark.
-func TestLoad(t *testing.T) {
-	for _, d := range dialects {
-		set := load(t, d)
-		n := 0
-		for range set.Rules {
-			n++
-		}
-		t.Logf("%s: %d rules, %d decoders", d, n, len(set.Decoders))
-	}
-}
-
-// Every sample gives what it says, in both dialects.
+// Every file loads in its dialects without a remark, and every sample gives
+// what it says.
 func TestSamples(t *testing.T) {
 	for _, d := range dialects {
-		b := newBench(load(t, d), d)
-		n := 0
-		for _, c := range samples(t) {
-			if c.Only == "" || c.Only == d.String() {
-				n++
-				b.run(t, c)
-			}
+		set := load(t, d)
+		r := suite.NewRunner(set, analysis.Options{Host: "test"}, noon).Run(samples(t, d))
+		for _, f := range r.Failures {
+			t.Errorf("%s: %s", d, f)
 		}
-		t.Logf("%s: %d cases", d, n)
+		t.Logf("%s: %d rules, %d decoders, %d cases", d, len(set.Rules), len(set.Decoders), r.Passed+r.Failed)
 	}
 }
 
-// bench runs cases one after the other. Building an engine takes longer than
-// most cases, so one serves them all: a day passes between two cases, which no
-// correlation spans, and each has a location of its own, which every first-time
-// key holds.
-type bench struct {
-	d      ossec.Dialect
-	engine *analysis.Engine
-	now    time.Time
-	cases  int
-}
-
-func newBench(set *rules.Set, d ossec.Dialect) *bench {
-	return &bench{d: d, engine: analysis.New(set, analysis.Options{Host: "test"}), now: time.Date(2026, time.November, 23, 6, 0, 0, 0, time.UTC)}
-}
-
-// feed judges the events of a case and returns the last verdict.
-func (b *bench) feed(events []ruleset.SampleEvent) analysis.Verdict {
-	b.cases++
-	b.now = b.now.Add(24 * time.Hour)
-	var v analysis.Verdict
-	for _, s := range events {
-		b.now = b.now.Add(s.After)
-		for range s.Times {
-			ev := riposte.Event{Time: b.now, Location: fmt.Sprintf("case%d", b.cases), Text: s.Text}
-			if s.Location != "" {
-				ev.Location = s.Location
-			}
-			if s.Channel {
-				ev.Format = riposte.FormatEventChannel
-			}
-			v = b.engine.Test(&ev, false)
-			b.now = b.now.Add(time.Second / 10)
-		}
-	}
-	return v
-}
-
-func (b *bench) run(t *testing.T, c ruleset.Case) {
-	t.Helper()
-	v := b.feed(c.Events)
-	got, level := 0, 0
-	if v.Rule != nil {
-		got, level = v.Rule.ID, v.Rule.Level
-	}
-	where := fmt.Sprintf("%s:%d: %s", c.File, c.Line, b.d)
-	if slices.Contains(c.Not, got) {
-		t.Errorf("%s: rule %d fires on %q", where, got, c.Events[len(c.Events)-1].Text)
-	}
-	if !c.Want.Set {
-		return
-	}
-	w := c.Want
-	if got != w.Rule || w.Level >= 0 && level != w.Level {
-		t.Errorf("%s: rule %d level %d, expected %d level %d: %q\nlog: %q decoder %q fields %v", where, got, level, w.Rule, w.Level,
-			c.Events[len(c.Events)-1].Text, v.Log, v.Record.Decoder.Name, v.Record.Fields)
-		return
-	}
-	if dec := v.Record.Decoder.Name; w.Decoder != "" && w.Decoder != "-" && dec != w.Decoder || w.Decoder == "-" && dec != "" {
-		t.Errorf("%s: decoder %q, expected %s: %q", where, dec, w.Decoder, v.Log)
-	}
-	for _, f := range w.Fields {
-		if value, _ := v.Record.Field(f.Name); value != f.Value {
-			t.Errorf("%s: field %s is %q, expected %q: %q", where, f.Name, value, f.Value, v.Log)
-		}
-	}
-}
-
-// Each rule that can alert has a sample that fires it and one that misses it.
+// Each rule that can be final has a sample that fires it and one that nearly
+// does.
 func TestEveryRuleHasSamples(t *testing.T) {
 	for _, d := range dialects {
-		fires, misses := map[int]bool{}, map[int]bool{}
-		for _, c := range samples(t) {
-			if c.Only != "" && c.Only != d.String() {
-				continue
-			}
+		fires, misses := map[string]bool{}, map[string]bool{}
+		for _, c := range samples(t, d) {
 			fires[c.Want.Rule] = true
-			for _, id := range c.Not {
+			for _, id := range c.Never {
 				misses[id] = true
 			}
 		}
-		set := load(t, d)
-		for _, r := range set.Rules {
-			delete(fires, 0)
-			if !r.NoAlert && !fires[r.ID] {
-				t.Errorf("%s: rule %d (%s) has no sample that fires it", d, r.ID, r.Description)
+		for _, r := range load(t, d).Rules {
+			id := strconv.Itoa(r.ID)
+			if !r.NoAlert && !fires[id] {
+				t.Errorf("%s: rule %s (%s) has no sample that fires it", d, id, r.Description)
 			}
-			if !r.NoAlert && !misses[r.ID] {
-				t.Errorf("%s: rule %d (%s) has no sample that nearly fires it", d, r.ID, r.Description)
+			if !r.NoAlert && !misses[id] {
+				t.Errorf("%s: rule %s (%s) has no sample that nearly fires it", d, id, r.Description)
 			}
-			delete(fires, r.ID)
-			delete(misses, r.ID)
+			delete(fires, id)
+			delete(misses, id)
 		}
+		delete(fires, "none")
+		delete(fires, "")
 		for id := range misses {
-			t.Errorf("%s: a sample is about rule %d, which is not there", d, id)
+			fires[id] = true
+		}
+		for id := range fires {
+			t.Errorf("%s: a sample is about rule %s, which is not there", d, id)
 		}
 	}
 }
 
-var _ = os.Getenv
-var _ = regexp.MustCompile
-var _ = strings.Cut
+// What riposte says about its own responses is never answered, whatever the
+// configuration: an answer to an answer would not end.
+func TestOwnResponsesAreNotAnswered(t *testing.T) {
+	for _, d := range dialects {
+		n := 0
+		for _, r := range load(t, d).Rules {
+			if !strings.Contains(r.Groups, "active_response") {
+				continue
+			}
+			n++
+			if !r.NoAR {
+				t.Errorf("%s: rule %d of group active_response may be answered", d, r.ID)
+			}
+		}
+		if n < 9 {
+			t.Errorf("%s: %d rules about responses", d, n)
+		}
+	}
+}
+
+// The built-in configuration answers rules that count, and of the others only
+// those that name an attack nobody makes by mistake, or that count themselves
+// before they say a word.
+func TestSingleFailuresAreNotAnswered(t *testing.T) {
+	allowed := []int{
+		5707,         // an exploit
+		11109, 11210, // the FTP server has counted
+		31168, 31169, // Shellshock that was answered with success
+	}
+	groups := regexp.MustCompile("authentication_failures|web_scan|recon|attack|modsecurity|multiple_spam") // as in conf/responses.conf
+	for _, d := range dialects {
+		answered := 0
+		for _, r := range load(t, d).Rules {
+			if r.Level < 10 || !groups.MatchString(r.Groups) || r.NoAR {
+				continue
+			}
+			answered++
+			if r.Correlate == nil && !slices.Contains(allowed, r.ID) {
+				t.Errorf("%s: rule %d (%s) is answered at its first event", d, r.ID, r.Description)
+			}
+		}
+		if answered < 40 {
+			t.Errorf("%s: only %d rules are answered", d, answered)
+		}
+	}
+	if !strings.Contains(string(ruleset.Config().Data), "<rules_group>"+groups.String()+"<") {
+		t.Error("the groups of this test are not those of the configuration")
+	}
+}
+
+// The files keep to the forms that the translation for OSSEC knows.
+func TestTranslation(t *testing.T) {
+	once := regexp.MustCompile(`^\s*<(program_name|prematch|regex|match|url|id|status|user|location|field)( name="[\w.]+"| offset="\w+")?( negate="yes")? type="pcre2">[^\n]*</(\w+)>$`)
+	dec, rul := ruleset.Files(ruleset.Wazuh)
+	for _, f := range append(dec, rul...) {
+		for i, line := range strings.Split(string(f.Data), "\n") {
+			if !strings.Contains(line, "pcre2") {
+				continue
+			}
+			m := once.FindStringSubmatch(line)
+			if m == nil || m[1] != m[4] {
+				t.Errorf("%s:%d: not a form that can be translated: %s", f.Name, i+1, line)
+			}
+		}
+	}
+	dec, rul = ruleset.Files(ruleset.OSSEC)
+	for _, f := range append(dec, rul...) {
+		for _, wrong := range []string{`type="`, "<mitre", "$(", "negate=", "<location"} {
+			if strings.Contains(string(f.Data), wrong) {
+				t.Errorf("%s: %q is left for OSSEC", f.Name, wrong)
+			}
+		}
+	}
+}
+
+// An address is taken only by an expression that begins at a known place: the
+// line's beginning, or the end of an expression that does.
+func TestAddressesAreAnchored(t *testing.T) {
+	decoder := regexp.MustCompile(`(?s)<decoder name="([^"]+)">(.*?)</decoder>`)
+	expression := regexp.MustCompile(`<regex[^>]*>(.*)</regex>`)
+	dec, _ := ruleset.Files(ruleset.Wazuh)
+	n := 0
+	for _, f := range dec {
+		for _, m := range decoder.FindAllStringSubmatch(string(f.Data), -1) {
+			if !strings.Contains(m[2], "srcip") {
+				continue
+			}
+			n++
+			e := expression.FindStringSubmatch(m[2])
+			// courier: the address ends the line, whatever comes before it.
+			if e == nil || !strings.HasPrefix(e[1], "^") && m[1] != "courier-fields" {
+				t.Errorf("%s: decoder %s takes an address without an anchor", f.Name, m[1])
+			}
+		}
+	}
+	if n < 30 {
+		t.Errorf("only %d decoders take an address", n)
+	}
+}
