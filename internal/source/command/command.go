@@ -110,22 +110,20 @@ func (s *Source) once(ctx context.Context) (printed []byte, cut bool, err error)
 	case errors.As(err, &exit), errors.Is(err, exec.ErrWaitDelay):
 		err = nil
 	}
-	return output.Bytes(), output.cut, err
+	return output.kept.Bytes(), output.cut, err
 }
 
-// bounded keeps the beginning of what a command prints.
+// bounded keeps the beginning of what a command prints. The buffer is a field,
+// not embedded: its ReadFrom would let everything in.
 type bounded struct {
-	bytes.Buffer
-	cut bool
+	kept bytes.Buffer
+	cut  bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput - b.Len(); len(p) > room {
-		b.cut = true
-		b.Buffer.Write(p[:room])
-	} else {
-		b.Buffer.Write(p)
-	}
+	room := maxOutput - b.kept.Len()
+	b.cut = b.cut || len(p) > room
+	b.kept.Write(p[:min(len(p), room)]) // never fails
 	return len(p), nil
 }
 

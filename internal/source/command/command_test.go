@@ -85,18 +85,24 @@ func TestBounds(t *testing.T) {
 	if ev := b.Events[0]; !ev.Cut || len(ev.Text) > lines.Max+200 {
 		t.Errorf("%d bytes, cut %v", len(ev.Text), ev.Cut)
 	}
-	out, stop := start(t, Options{Command: `yes | head -c 3000000`, Interval: time.Hour})
+	const want = (maxOutput + 99) / 100 // lines of 100 bytes, the last one is not whole
+	out, stop := start(t, Options{Command: "yes " + strings.Repeat("x", 99) + " | head -c 3000000", Interval: time.Hour})
 	n := 0
-	for n < maxOutput/2 {
+	for n < want {
 		b := <-out
 		if len(b.Events) > maxBatch {
 			t.Fatalf("a batch of %d", len(b.Events))
 		}
 		n += len(b.Events)
 	}
+	select {
+	case b := <-out:
+		t.Errorf("%d more events", len(b.Events))
+	case <-time.After(20 * time.Millisecond): // the next run is an hour away
+	}
 	stop()
-	if n != maxOutput/2 {
-		t.Errorf("%d events, want %d", n, maxOutput/2)
+	if n != want {
+		t.Errorf("%d events, want %d", n, want)
 	}
 }
 

@@ -82,9 +82,8 @@ type Follower struct {
 	stale   bool                   // what the locations stand for is to be looked up again
 	started bool                   // the first look is over
 	looked  time.Time              // when the locations were looked up last
-	traces  []string
-	cost    time.Duration     // how long that took
-	said    map[string]string // the last complaint about a path
+	cost    time.Duration          // how long that took
+	said    map[string]string      // the last complaint about a path
 	work    *workspace
 	now     func() time.Time
 	begins  func() (*watcher, error)

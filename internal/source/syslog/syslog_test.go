@@ -96,9 +96,11 @@ func TestUDP(t *testing.T) {
 		t.Errorf("events %+v", got)
 	}
 	stop()
-	if _, err := net.ListenPacket("udp", s.Addr().String()); err != nil {
-		t.Errorf("the port is still taken: %v", err)
+	again, err := net.ListenPacket("udp", s.Addr().String())
+	if err != nil {
+		t.Fatalf("the port is still taken: %v", err)
 	}
+	_ = again.Close()
 }
 
 func TestUDPBurst(t *testing.T) {

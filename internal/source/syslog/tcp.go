@@ -19,6 +19,7 @@ import (
 func (s *Server) runTCP(ctx context.Context, out chan<- riposte.Batch) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer func() { _ = s.stream.Close() }()
 	stop := context.AfterFunc(ctx, func() {
 		_ = s.stream.Close()
 		s.mu.Lock()

@@ -38,6 +38,7 @@ func (s *Server) listenUDP() error {
 func (s *Server) runUDP(ctx context.Context, out chan<- riposte.Batch) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer func() { _ = s.packet.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = s.packet.Close() })
 	defer stop()
 	queue := make(chan datagram, 4*maxBatch)
