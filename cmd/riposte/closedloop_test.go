@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +37,25 @@ type installed struct {
 	host *lab.Host
 	dir  string
 	cmd  *exec.Cmd
-	out  bytes.Buffer
+	out  output
+}
+
+// output is what a process printed so far; it may be read while it runs.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }
 
 // install writes the configuration of a riposte for host. settings is more
@@ -62,6 +81,18 @@ func (r *installed) write(name, text string) {
 	}
 }
 
+// read returns a file, "" when it is not there.
+func (r *installed) read(name string) string {
+	b, err := os.ReadFile(r.path(name))
+	if err != nil && !os.IsNotExist(err) {
+		r.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// screen is what the daemon printed so far.
+func (r *installed) screen() string { return r.out.String() }
+
 func (r *installed) command(args ...string) *exec.Cmd {
 	exe, err := os.Executable()
 	if err != nil {
@@ -76,7 +107,7 @@ func (r *installed) command(args ...string) *exec.Cmd {
 func (r *installed) start() {
 	r.t.Helper()
 	r.cmd = r.command("run")
-	r.out.Reset()
+	r.out = output{}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	r.host.Start(r.t, r.cmd)
 	client := api.NewClient(r.path("riposte.sock"))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"riposte"
@@ -52,11 +53,14 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 	d.inputs.Unlock()
 	explained, _ := w.Planner.Explain(known(w.Set))
 	for i, e := range explained {
-		choice := d.registry.Choose(w.Config.Responses[i].Command.Command)
 		r := api.Response{Command: e.Command, Words: e.String()}
-		if choice.Err != nil {
-			r.Problem = choice.Err.Error()
-		} else {
+		choice := d.registry.Choose(w.Config.Responses[i].Command.Command)
+		switch p := w.Config.Responses[i]; {
+		case !p.Place.All && !p.Place.Server && !p.Place.Local && !slices.Contains(p.Agents, "000"):
+			r.Problem = "it is for another host; this one is alone, and 000"
+		case choice.Err != nil:
+			r.Problem = strings.ReplaceAll(choice.Err.Error(), "\n", "; ")
+		default:
 			r.Mechanism = choice.Mechanism.Name()
 		}
 		s.Responses = append(s.Responses, r)
