@@ -90,18 +90,37 @@ func requireAny(subs []*node) needs {
 	if all.known && len(all.exact) <= maxSome {
 		return all
 	}
+	common := commonTexts(parts)
 	var some []string
 	for _, r := range parts {
 		one := r.best()
 		if one == nil && !(r.known && len(r.exact) == 0) {
-			return needs{}
+			return needs{all: common}
 		}
 		some = append(some, one...)
 	}
 	if len(some) > maxSome {
-		return needs{}
+		some = nil
 	}
-	return needs{some: some}
+	return needs{some: some, all: common}
+}
+
+// commonTexts returns the texts that occur in whatever any of the parts matches.
+func commonTexts(parts []needs) (common []string) {
+	if len(parts) > maxExact {
+		return nil
+	}
+	for i := range parts {
+		for _, t := range parts[i].must() {
+			missing := func(r needs) bool {
+				return !slices.ContainsFunc(r.must(), func(m string) bool { return strings.Contains(m, t) })
+			}
+			if !slices.Contains(common, t) && !slices.ContainsFunc(parts, missing) {
+				common = append(common, t)
+			}
+		}
+	}
+	return common
 }
 
 func requireRepeat(n *node) needs {
@@ -128,7 +147,7 @@ func requireRepeat(n *node) needs {
 // must returns the texts that all must occur.
 func (r *needs) must() []string {
 	if r.known && len(r.exact) == 1 {
-		return append(r.all, r.exact[0])
+		return append(slices.Clip(r.all), r.exact[0])
 	}
 	return r.all
 }

@@ -116,6 +116,8 @@ type firstFinder struct {
 	seen  []int32 // the query that visited an instruction last
 	query int32
 	work  []int32
+	// inside: the position is not the start of the subject.
+	inside bool
 }
 
 // maxFirst is the number of instructions a query looks at before it gives up.
@@ -141,6 +143,10 @@ func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
 		case opMatch, opSubEnd, opBack, opBackref:
 			return allBytes, true
 		case opFail:
+		case opBegin:
+			if !f.inside {
+				f.work = append(f.work, pc+1)
+			}
 		case opLit:
 			set.add(in.lit[0])
 		case opFold:
@@ -220,6 +226,8 @@ func (p *prog) chooseStart(t *pcreTree, must []string) {
 	isLit := first.op == opLit || first.op == opFold
 	if isLit {
 		p.prefix = newFinder(first.lit, first.op == opFold)
+	} else if text, fold := leadingText(t.root); len(text) > 1 {
+		isLit, p.prefix = true, newFinder(text, fold)
 	}
 	switch {
 	case anchored(t.root), lead != nil && *lead == allBytes && !t.refs:
@@ -229,7 +237,13 @@ func (p *prog) chooseStart(t *pcreTree, must []string) {
 		p.start = startLit
 		return
 	case !p.empty && p.first != allBytes:
-		p.start, p.second = startSet, f.second(0)
+		p.start = startSet
+		at0 := p.first
+		f.inside = true
+		p.first, _ = f.first(0)
+		if p.tryFirst = p.first != at0; !p.tryFirst {
+			p.second = f.second(0)
+		}
 	}
 	p.must = finders(must)
 	if p.memoable && !t.utf {
@@ -264,6 +278,30 @@ func anchored(n *node) bool {
 		return n.min > 0 && anchored(n.subs[0])
 	}
 	return false
+}
+
+// leadingText returns a literal that every match starts with.
+func leadingText(n *node) (text string, fold bool) {
+	switch n.kind {
+	case nodeLit:
+		return n.text, n.fold
+	case nodeCat, nodeGroup:
+		return leadingText(n.subs[0])
+	case nodeAlt:
+		text, fold = leadingText(n.subs[0])
+		for _, s := range n.subs[1:] {
+			other, otherFold := leadingText(s)
+			if otherFold != fold {
+				return "", false
+			}
+			k := 0
+			for k < len(text) && k < len(other) && text[k] == other[k] {
+				k++
+			}
+			text = text[:k]
+		}
+	}
+	return text, fold
 }
 
 // leadingRun returns the set of an unlimited run that every match starts with:

@@ -19,6 +19,8 @@ type prog struct {
 	second *byteSet // startSet: those that can come next, if known
 	lead   *byteSet // startSet, startAnywhere: no need to try behind one of these
 	empty  bool     // a match may be empty
+	// tryFirst: first is about places other than 0, which is always one to try.
+	tryFirst bool
 }
 
 type searchKind uint8

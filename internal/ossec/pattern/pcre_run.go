@@ -150,6 +150,9 @@ func (p *prog) next(s string, pos int) int {
 	case startLit:
 		return p.prefix.index(s, pos)
 	case startSet:
+		if p.tryFirst && pos == 0 && s != "" {
+			return 0
+		}
 		for ; pos < len(s); pos++ {
 			if p.first.has(s[pos]) && (p.second == nil || pos+1 < len(s) && p.second.has(s[pos+1])) &&
 				(p.lead == nil || pos == 0 || !p.lead.has(s[pos-1])) {
