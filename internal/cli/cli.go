@@ -115,6 +115,8 @@ func newRootCommand(e *env) *cobra.Command {
 		newResumeCommand(e),
 		newDoctorCommand(e),
 		newAuditCommand(e),
+		newScriptCommand(e),
+		newSelftestCommand(e),
 	)
 	return root
 }

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"riposte"
 	"riposte/internal/analysis"
 	"riposte/internal/daemon"
 	"riposte/internal/ossec"
@@ -78,7 +78,15 @@ func newRulesetTestCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := suite.NewRunner(w.Set, analysis.Options{Host: w.Settings.HostName()}, time.Now()).Run(cases)
+			runner := suite.NewRunner(w.Set, analysis.Options{Host: w.Settings.HostName()}, time.Now())
+			runner.Responses = func(a *riposte.Alert) (names []string) {
+				orders, _ := w.Planner.Plan(a)
+				for i := range orders {
+					names = append(names, orders[i].Command.Name)
+				}
+				return names
+			}
+			r := runner.Run(cases)
 			if err := e.print(r, func(out io.Writer) { err = r.Write(out) }); err != nil {
 				return err
 			}
@@ -100,16 +108,7 @@ func (e *env) suites(files []string, d ossec.Dialect) ([]suite.Case, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read a suite: %w", err)
 		}
-		var cs []suite.Case
-		var found []ossec.Finding
-		switch {
-		case strings.HasSuffix(name, ".ini"):
-			cs, found = suite.ParseINI(name, src, d)
-		case strings.HasSuffix(name, ".jsonl"):
-			cs, found = suite.ParseJSONL(name, src)
-		default:
-			return nil, &exitError{exitUsage, fmt.Errorf("%s: a suite's name ends in .ini, .jsonl or .txt", name)}
-		}
+		cs, found := suite.Parse(name, src, d)
 		for _, f := range found {
 			fmt.Fprintln(e.err, f)
 		}

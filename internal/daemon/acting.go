@@ -13,6 +13,7 @@ import (
 
 	"riposte"
 	"riposte/internal/alertlog"
+	"riposte/internal/enforce"
 	"riposte/internal/enforce/all"
 	"riposte/internal/enforce/mail"
 	"riposte/internal/enforce/script"
@@ -180,4 +181,18 @@ func guardWords(s *settings.Settings, cfg *conf.Config) []string {
 		out = append(out, fmt.Sprintf("%d entries of the allow list", n))
 	}
 	return out
+}
+
+// Opener returns what opens a mechanism of its own for a stock executable, for
+// a self-test in another network namespace.
+func Opener(s *settings.Settings, executable string) func() (enforce.Mechanism, error) {
+	return func() (enforce.Mechanism, error) {
+		alone := *s
+		alone.Bin = "/nonexistent" // the built-in one is to be tested
+		r, err := registry(&alone, &conf.Config{}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return r.Resolve(riposte.Command{Name: executable, Executable: executable, Expect: []riposte.Kind{riposte.Address}})
+	}
 }
