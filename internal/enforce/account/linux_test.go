@@ -314,15 +314,32 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// add adds lines to one of the copied files.
+func add(t *testing.T, file, lines string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteString(lines)
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestContract runs the contract of all mechanisms.
 func TestContract(t *testing.T) {
 	if !inside(t) {
 		return
 	}
-	const users = 20
+	const users = 64 // as many as the suite asks for
+	var passwd, shadow strings.Builder
 	for i := range users {
-		people(t, fmt.Sprintf("user%d", i))
+		fmt.Fprintf(&passwd, "user%d:x:%d:65534::/nonexistent:/bin/sh\n", i, 20000+i)
+		fmt.Fprintf(&shadow, "user%d:$6$salt$hash:20000:0:99999:7:::\n", i)
 	}
+	add(t, passwdFile, passwd.String())
+	add(t, shadowFile, shadow.String())
 	dir := filepath.Join(t.TempDir(), "accounts")
 	enforcetest.Suite{
 		New: func(t testing.TB) enforce.Mechanism {
@@ -335,7 +352,7 @@ func TestContract(t *testing.T) {
 		Target: func(i int) riposte.Target {
 			return riposte.Target{Kind: riposte.User, Value: fmt.Sprintf("user%d", i)}
 		},
-		Bulk:   users,
+		Bulk:   20,
 		Marked: true,
 		InForce: func(t testing.TB, target riposte.Target) bool {
 			a, err := linux{}.find(t.Context(), target.Value)

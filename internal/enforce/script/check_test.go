@@ -65,9 +65,12 @@ case $answer in *'"command":"continue"'*) touch /etc/riposte-trial-192.0.2.1;; *
 			} else {
 				h.write(name, "#!/bin/sh\n"+tt.text+"\n")
 			}
-			limit := 10 * time.Second
-			if slices.Contains([]string{"hangs", "reads all", "waits"}, tt.name) {
-				limit = 300 * time.Millisecond // it is waited for
+			limit := 20 * time.Second
+			switch tt.name { // which are waited for
+			case "hangs":
+				limit = 300 * time.Millisecond
+			case "reads all", "waits":
+				limit = time.Second
 			}
 			rep, err := Check(t.Context(), filepath.Join(h.bin(), name), CheckOptions{Limit: limit, EncodeAlert: encodeAlert})
 			if err != nil {
@@ -120,7 +123,7 @@ func TestCheckRefused(t *testing.T) {
 	os.Chmod(filepath.Join(h.bin(), "open"), 0o777)
 	os.Chmod(filepath.Join(h.bin(), "plain"), 0o644)
 	for name, says := range map[string]string{"open": "written by everybody", "plain": "not executable"} {
-		rep, err := Check(t.Context(), filepath.Join(h.bin(), name), CheckOptions{Limit: time.Second})
+		rep, err := Check(t.Context(), filepath.Join(h.bin(), name), CheckOptions{Limit: 20 * time.Second})
 		if err != nil || !rep.Problems() || !strings.Contains(rep.Remarks[0].Text, says) {
 			t.Errorf("%s: %+v, %v", name, rep, err)
 		}
@@ -133,7 +136,7 @@ func TestCheckRefused(t *testing.T) {
 func TestCheckUser(t *testing.T) {
 	h := newHome(t).write("s", "#!/bin/sh\necho \"$1 $2 $3 $7 $8\"\n")
 	rep, err := Check(t.Context(), filepath.Join(h.bin(), "s"), CheckOptions{
-		Expect: []riposte.Kind{riposte.User}, ExtraArgs: []string{"--x"}, Limit: time.Second,
+		Expect: []riposte.Kind{riposte.User}, ExtraArgs: []string{"--x"}, Limit: 20 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
