@@ -91,8 +91,9 @@ const fewChildren = 8 // below this a node has no index of its children
 
 func newPlan(set *ruleset.Set) *plan {
 	p := &plan{set: set, wazuh: set.Dialect == ossec.Wazuh, byID: map[int]*rule{}}
-	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}}
-	p.program, p.plain = b.decoderList(set.Program), b.decoderList(set.Plain)
+	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}, crowded: map[*ruleset.Rule]bool{}}
+	p.program, p.plain = b.decoderList(set.Program, false), b.decoderList(set.Plain, true)
+	b.crowd(set.Roots)
 	b.ruleList()
 	p.nodes = make([]*node, set.Nodes())
 	p.roots = b.nodeList(set.Roots, nil)
@@ -109,23 +110,29 @@ type planBuilder struct {
 	exprs    map[*pattern.Pattern]*expression
 	programs map[*pattern.Pattern]int
 	decoders map[*ruleset.Decoder]*decoder
+	crowded  map[*ruleset.Rule]bool
 }
 
 const (
 	maxLiterals = 64 // of one expression; more say too little
 	minLiteral  = 3  // bytes
+	crowd       = 8  // decoders or rules side by side that are too many to try
 )
 
-// onLog prepares an expression that is matched against the record.
-func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
+// onLog prepares an expression that is matched against the record; scan says
+// that its literals are to be looked for in every record.
+func (b *planBuilder) onLog(p *pattern.Pattern, scan bool) *expression {
 	if p == nil {
 		return nil
 	}
-	if e, ok := b.exprs[p]; ok {
+	e, ok := b.exprs[p]
+	if !ok {
+		e = &expression{Pattern: p}
+		b.exprs[p] = e
+	}
+	if !scan || e.literals != nil || e.bytes != nil {
 		return e
 	}
-	e := &expression{Pattern: p}
-	b.exprs[p] = e
 	words := p.Literals()
 	if len(words) == 0 {
 		e.bytes = fewBytes(p.Bytes())
@@ -161,24 +168,38 @@ func fewBytes(bs []byte) []byte {
 	return bs
 }
 
-func (b *planBuilder) decoderList(list []*ruleset.Decoder) []*decoder {
+// decoderList prepares decoders of which a record meets one after the other;
+// crowded says that they are many.
+func (b *planBuilder) decoderList(list []*ruleset.Decoder, crowded bool) []*decoder {
 	out := make([]*decoder, len(list))
 	for i, d := range list {
-		out[i] = b.decoder(d)
+		out[i] = b.decoder(d, crowded)
 	}
 	return out
 }
 
 // decoder prepares a decoder; one that is the child of several roots only once.
-func (b *planBuilder) decoder(d *ruleset.Decoder) *decoder {
+func (b *planBuilder) decoder(d *ruleset.Decoder, crowded bool) *decoder {
 	if x, ok := b.decoders[d]; ok {
 		return x
 	}
-	x := &decoder{Decoder: d, prematch: b.onLog(d.Prematch), regex: b.onLog(d.Regex)}
+	// One child of many is found by its literals; what few are tried for is
+	// quicker tried at once.
+	x := &decoder{Decoder: d, prematch: b.onLog(d.Prematch, crowded), regex: b.onLog(d.Regex, false)}
 	b.decoders[d] = x
-	x.children = b.decoderList(d.Children)
+	x.children = b.decoderList(d.Children, len(d.Children) > crowd)
 	x.self = []*decoder{x}
 	return x
+}
+
+// crowd finds the rules that stand beside many others.
+func (b *planBuilder) crowd(list []*ruleset.Node) {
+	for _, n := range list {
+		if len(list) > crowd {
+			b.crowded[n.Rule] = true
+		}
+		b.crowd(n.Children)
+	}
 }
 
 func (b *planBuilder) ruleList() {
@@ -231,7 +252,7 @@ func (b *planBuilder) conditions(x *rule) {
 			cheap = append(cheap, c)
 			continue
 		case ruleset.Match:
-			c.expr = b.onLog(c.Pattern)
+			c.expr = b.onLog(c.Pattern, b.crowded[x.Rule])
 			if len(c.expr.literals) > 0 && !c.Negate {
 				cheap = append(cheap, c)
 				continue
