@@ -6,7 +6,8 @@ BIN     := build/riposte
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X riposte/internal/cli.version=$(VERSION)
 # What the tests use beyond Go: the kernel's tools, a real sshd, a real mail server.
-TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server openssh-client sshpass rsyslog procps gcc libc6-dev
+TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server openssh-client sshpass rsyslog opensmtpd \
+	systemd-journal-remote firewalld dbus ufw python3 util-linux passwd procps kmod gcc libc6-dev
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
 
