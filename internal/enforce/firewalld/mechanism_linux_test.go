@@ -17,9 +17,9 @@ import (
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 // open makes the mechanism.
-func (s *site) open(t testing.TB) *Mechanism {
+func (s site) open(t testing.TB) *Mechanism {
 	t.Helper()
-	m, err := New(Options{Bus: s.bus})
+	m, err := New(Options{Bus: s.Bus})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestContract(t *testing.T) {
 	if after := configuration(); after != before {
 		t.Errorf("the permanent configuration was changed:\n%s\nwas\n%s", after, before)
 	}
-	if left := s.cmd(t, "--list-all-zones"); strings.Contains(left, "-3133") {
+	if left := s.Cmd(t, "--list-all-zones"); strings.Contains(left, "-3133") {
 		t.Errorf("left behind:\n%s", left)
 	}
 }
@@ -133,12 +133,12 @@ func TestForgetful(t *testing.T) {
 			t.Errorf("%s: listed %v, %v", when, list, err)
 		}
 	}
-	s.cmd(t, "--reload")
+	s.Cmd(t, "--reload")
 	check("after a reload")
-	s.cmd(t, "--complete-reload")
+	s.Cmd(t, "--complete-reload")
 	check("after a complete reload")
 
-	s.stop(t)
+	s.Stop(t)
 	if _, err := m.List(t.Context()); err == nil {
 		t.Error("listed without firewalld")
 	}
@@ -152,10 +152,10 @@ func TestForgetful(t *testing.T) {
 			t.Errorf("undone without firewalld: %+v", r)
 		}
 	}
-	if _, err := New(Options{Bus: s.bus}); err == nil {
+	if _, err := New(Options{Bus: s.Bus}); err == nil {
 		t.Error("opened without firewalld")
 	}
-	s.start(t)
+	s.Start(t)
 	wait(t, "a restart", func() bool { return dropped(t, kept.Target) })
 	if dropped(t, v6.Target) {
 		t.Error("what was undone meanwhile came back")
@@ -196,7 +196,7 @@ func TestZones(t *testing.T) {
 	}
 	s.call(t, nil, zones+".removeSource", "trusted", "192.0.2.0/24")
 	must(t, m.Undo, e)
-	if left := s.cmd(t, "--list-all-zones"); strings.Contains(left, "-3133") {
+	if left := s.Cmd(t, "--list-all-zones"); strings.Contains(left, "-3133") {
 		t.Errorf("left behind:\n%s", left)
 	}
 }
