@@ -45,34 +45,31 @@ type scanLiteral struct {
 	finder finder // of a short one
 }
 
-// gramTable finds the literals that have a gram: a filter, and a hash table of
-// runs in list. A gram is some bytes of a text in an integer, first byte lowest
-// and last byte highest, with the bits set that tell upper from lower case.
+// gramTable finds the literals that have a gram: four bytes of a text in an
+// integer, with the bits set that tell upper from lower case. The top bits of a
+// gram's hash are its class; grams and uses are sorted by it.
 type gramTable struct {
 	filter gramFilter
-	slots  []gramSlot
-	shift  uint8 // of a hash, to the number of a slot
-	list   []gramUse
+	starts [1<<classBitCount + 1]uint32 // of each class in grams and uses
+	grams  []uint32
+	uses   []gramUse
 }
 
-// gramFilter has two bits of each gram's hash, in the word that the top bits of
-// the hash name. It passes every gram of 5,000 and one in 250 of the others.
-type gramFilter [1 << filterBits]uint64
+// gramFilter has two bits of each gram's hash, in the word of its class. It
+// passes every gram of 5,000 literals and one in 250 of the others.
+type gramFilter [1 << classBitCount]uint64
 
-const filterBits = 12
+const classBitCount = 12
+
+func gramClass(hash uint64) uint64 { return hash >> (64 - classBitCount) }
 
 func (f *gramFilter) add(hash uint64) {
-	f[hash>>(64-filterBits)] |= 1<<(hash>>40&63) | 1<<(hash>>46&63)
+	f[gramClass(hash)] |= 1<<(hash>>40&63) | 1<<(hash>>46&63)
 }
 
 func (f *gramFilter) has(hash uint64) bool {
-	word := f[hash>>(64-filterBits)]
+	word := f[gramClass(hash)]
 	return word>>(hash>>40&63)&(word>>(hash>>46&63))&1 != 0
-}
-
-type gramSlot struct {
-	gram        uint64
-	first, last int32 // in list; none if last is 0
 }
 
 // gramUse is a literal that has a gram.
@@ -83,7 +80,10 @@ type gramUse struct {
 	literal int32
 }
 
-const gramHash = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+// gramHash spreads a gram over 64 bits.
+func gramHash(gram uint32) uint64 {
+	return uint64(gram) * 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+}
 
 // NewScanner prepares the search for literals; a literal's id is its index.
 // Empty literals are never found.
@@ -110,10 +110,10 @@ func NewScanner(literals []string) *Scanner {
 	return s
 }
 
-// gramAt reads four bytes of a text into the upper half of an integer.
-func gramAt(text string, at int) (g uint64) {
+// gramAt reads the gram at a place of a text.
+func gramAt(text string, at int) (g uint32) {
 	for i := range 4 {
-		g = g>>8 | uint64(text[at+i]|0x20)<<56
+		g = g>>8 | uint32(text[at+i]|0x20)<<24
 	}
 	return g
 }
@@ -121,72 +121,63 @@ func gramAt(text string, at int) (g uint64) {
 // table makes the table of the literals of five bytes and more. A literal is
 // known by the grams that fewest others share, and among those by the ones whose
 // bytes are rarest.
-func (s *Scanner) table() gramTable {
-	count := map[uint64]int{}
+func (s *Scanner) table() (t gramTable) {
+	const countBits = 14
+	var count [1 << countBits]uint16 // about how often grams of a hash occur in literals
+	cell := func(text string, at int) *uint16 { return &count[gramHash(gramAt(text, at))>>(64-countBits)] }
 	for _, l := range s.lits {
 		if len(l.text) >= minLiteral {
 			for i := 0; i+4 <= len(l.text); i++ {
-				count[gramAt(l.text, i)]++
+				if c := cell(l.text, i); *c < 1<<16-1 {
+					*c++
+				}
 			}
 		}
 	}
+	rare := func(text string, at int) int {
+		return weight(text[at:at+4]) - 8*bits.Len16(*cell(text, at))
+	}
 	type choice struct {
-		gram uint64
+		gram uint32
 		use  gramUse
 	}
 	var chosen []choice
-	weight := func(text string, at int) int {
-		w := -8 * bits.Len(uint(count[gramAt(text, at)]))
-		for _, b := range []byte(text[at : at+4]) {
-			w += rarity(b)
-		}
-		return w
-	}
 	for k, l := range s.lits {
 		if len(l.text) < minLiteral {
 			continue
 		}
 		best, at := -1<<30, 0
 		for i := 0; i+5 <= len(l.text); i++ {
-			if w := min(weight(l.text, i), weight(l.text, i+1)); w > best {
+			if w := min(rare(l.text, i), rare(l.text, i+1)); w > best {
 				best, at = w, i
 			}
 		}
-		chosen = append(chosen, choice{gramAt(l.text, at), gramUse{l.text, int32(at), l.ids[0], int32(k)}},
-			choice{gramAt(l.text, at+1), gramUse{l.text, int32(at + 1), l.ids[0], int32(k)}})
-	}
-	slices.SortStableFunc(chosen, func(a, b choice) int { return cmp.Compare(a.gram, b.gram) })
-	slotBits := bits.Len(uint(2 * len(chosen)))
-	t := gramTable{slots: make([]gramSlot, 1<<slotBits), shift: uint8(64 - slotBits), list: make([]gramUse, len(chosen))}
-	for i, c := range chosen {
-		t.filter.add(c.gram * gramHash)
-		t.list[i] = c.use
-		slot := t.slot(c.gram)
-		if slot.last == 0 {
-			slot.gram, slot.first = c.gram, int32(i)
+		for i := at; i < at+2; i++ {
+			chosen = append(chosen, choice{gramAt(l.text, i), gramUse{l.text, int32(i), l.ids[0], int32(k)}})
 		}
-		slot.last = int32(i + 1)
+	}
+	slices.SortStableFunc(chosen, func(a, b choice) int { return cmp.Compare(gramHash(a.gram), gramHash(b.gram)) })
+	t.grams, t.uses = make([]uint32, len(chosen)), make([]gramUse, len(chosen))
+	for i, c := range chosen {
+		h := gramHash(c.gram)
+		t.filter.add(h)
+		t.starts[gramClass(h)+1]++
+		t.grams[i], t.uses[i] = c.gram, c.use
+	}
+	for i := range 1 << classBitCount {
+		t.starts[i+1] += t.starts[i]
 	}
 	return t
-}
-
-// slot returns the slot that holds a gram, or the empty one where it belongs.
-func (t *gramTable) slot(gram uint64) *gramSlot {
-	for h := gram * gramHash >> t.shift; ; h++ {
-		if s := &t.slots[h&uint64(len(t.slots)-1)]; s.last == 0 || s.gram == gram {
-			return s
-		}
-	}
 }
 
 // Scan adds to hits the id of every literal that occurs in text. hits must have
 // room for all ids. It does not allocate.
 func (s *Scanner) Scan(text string, hits Bits) {
-	window := uint64(0)
+	gram := uint32(0)
 	for i := 1; i < len(text); i += 2 {
-		window = window>>16 | uint64(text[i-1]|0x20)<<48 | uint64(text[i]|0x20)<<56
-		if gram := window &^ 0xFFFF_FFFF; s.grams.filter.has(gram * gramHash) {
-			s.compare(gram, text, i-3, hits)
+		gram = gram>>16 | uint32(text[i-1]|0x20)<<16 | uint32(text[i]|0x20)<<24
+		if h := gramHash(gram); s.grams.filter.has(h) {
+			s.compare(gram, gramClass(h), text, i-3, hits)
 		}
 	}
 	for _, k := range s.short {
@@ -197,10 +188,13 @@ func (s *Scanner) Scan(text string, hits Bits) {
 }
 
 // compare marks the literals that have the gram found at i and stand there.
-func (s *Scanner) compare(gram uint64, text string, i int, hits Bits) {
-	slot := s.grams.slot(gram)
-	for k := slot.first; k < slot.last; k++ {
-		u := &s.grams.list[k]
+func (s *Scanner) compare(gram uint32, class uint64, text string, i int, hits Bits) {
+	t := &s.grams
+	for k := t.starts[class]; k < t.starts[class+1]; k++ {
+		if t.grams[k] != gram {
+			continue
+		}
+		u := &t.uses[k]
 		from := i - int(u.offset)
 		if from >= 0 && len(text)-from >= len(u.text) && !hits.Has(int(u.id)) && equalFold(text[from:], u.text) {
 			s.lits[u.literal].mark(hits)
