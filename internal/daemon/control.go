@@ -354,7 +354,7 @@ func (c *control) Reload(ctx context.Context) (api.Reloaded, error) {
 // Reload reads settings, configuration and rules again, builds everything anew
 // and swaps it in between two batches. On any error the old stays. What is
 // built only at a start (state, logs, socket, mechanisms, mode) is as it was.
-func (d *Daemon) Reload(context.Context) (api.Reloaded, error) {
+func (d *Daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.reload.Lock()
 	defer d.reload.Unlock()
 	s := d.opt.Settings
@@ -386,6 +386,14 @@ func (d *Daemon) Reload(context.Context) (api.Reloaded, error) {
 	d.guard.SetAllow(allow)
 	d.world.Store(w)
 	d.pipeline.Swap(engine)
+	if err := d.guard.Refresh(ctx); err != nil {
+		d.log.Warn("the guard does not know everything", "error", err)
+	}
+	if n, err := d.executor.Recheck(ctx); err != nil {
+		return api.Reloaded{}, err
+	} else if n > 0 {
+		d.log.Info("took back what the new allow list protects", "responses", n)
+	}
 	out := api.Reloaded{Config: w.ConfigName, Rules: w.RulesName}
 	for _, f := range w.Report.Findings {
 		out.Findings = append(out.Findings, f.String())

@@ -8,6 +8,7 @@ package response
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"riposte"
@@ -102,9 +103,16 @@ func unanswered(r *riposte.Rule) string {
 		return fmt.Sprintf("rule %d has the option no_ar", r.ID)
 	case r.Level == 0:
 		return fmt.Sprintf("rule %d has level 0", r.ID)
+	case strings.Contains(r.Groups, ownGroup) && slices.Contains(r.GroupList(), ownGroup):
+		return fmt.Sprintf("rule %d reports a response (group %s); answering it would never end", r.ID, ownGroup)
 	}
 	return ""
 }
+
+// ownGroup is the group of the rules about active-responses.log. An answer to
+// one of them would be logged there in its turn: its undo would start it again,
+// for ever.
+const ownGroup = "active_response"
 
 // places returns where a response to the alert is to run: one place, or one for
 // each of several defined agents.
