@@ -223,3 +223,22 @@ func TestIDs(t *testing.T) {
 		t.Errorf("%d different ids of 4000", len(seen))
 	}
 }
+
+func BenchmarkWriter(b *testing.B) {
+	w, err := Open(b.TempDir(), ossec.Wazuh)
+	if err != nil {
+		b.Fatal(err)
+	}
+	batch := make([]*riposte.Alert, 256)
+	for i := range batch {
+		batch[i] = sample()
+		batch[i].Fields[4].Value = "x"
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.WriteAlerts(batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*256), "ns/alert")
+}
