@@ -26,7 +26,7 @@ func (w *Worker) open(r *record, g *gate, decoder int32) bool {
 		g.field >= 0 && w.places[g.field] == 0 {
 		return false
 	}
-	return len(g.literals) == 0 || w.any(r, g.literals)
+	return !w.scanned || len(g.literals) == 0 || w.any(g.literals)
 }
 
 // walk notes a node whose stateless conditions hold, and what may hold below

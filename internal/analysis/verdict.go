@@ -76,7 +76,6 @@ func (e *Engine) Test(ev *riposte.Event, trace bool) Verdict {
 
 // traced walks the whole tree and notes why each rule did not match.
 func (e *Engine) traced(r *record, v *Verdict) (final, above *rule) {
-	e.worker.scanned = false
 	for _, n := range e.plan.roots {
 		if n.Category != r.category {
 			continue
