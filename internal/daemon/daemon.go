@@ -33,6 +33,9 @@ type Options struct {
 	Again   func() (*settings.Settings, error)
 	Version string
 	Log     *slog.Logger
+	// Input is one more source. Run ends when it does, once its lines are judged
+	// and what they call for is done. nil: no such source.
+	Input io.Reader
 	// Hangup asks for a reload; nil: nobody does.
 	Hangup <-chan os.Signal
 	// Ready is called once everything runs, with the state to show.
@@ -57,6 +60,7 @@ type Daemon struct {
 
 	since    time.Time
 	reexec   chan struct{} // a restart of riposte itself was ordered
+	ended    chan error    // Options.Input ended
 	problems []string      // found at start
 
 	world  atomic.Pointer[World]
@@ -76,7 +80,7 @@ var ErrReexec = errors.New("restart of riposte ordered")
 // Run builds the daemon, runs it until ctx ends, and stops it in order. What is
 // in force stays so, unless the settings say otherwise.
 func Run(ctx context.Context, opt Options) (err error) {
-	d := &Daemon{opt: opt, log: opt.Log, since: time.Now(), reexec: make(chan struct{}, 1), batches: make(chan riposte.Batch, 64)}
+	d := &Daemon{opt: opt, log: opt.Log, since: time.Now(), reexec: make(chan struct{}, 1), ended: make(chan error, 1), batches: make(chan riposte.Batch, 64)}
 	world, err := Load(opt.Settings, &d.ids)
 	if err != nil {
 		return &ConfigError{World: world}
@@ -238,11 +242,15 @@ func (d *Daemon) run(ctx context.Context) error {
 		d.ready()
 	}
 
+	finite := false
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-d.reexec:
 			cancel(ErrReexec)
+		case err := <-d.ended:
+			finite = true
+			cancel(err)
 		case <-d.opt.Hangup:
 			if _, err := d.Reload(ctx); err != nil {
 				d.log.Error("reload", "error", err)
@@ -257,9 +265,30 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.inputs.group.Wait()
 	close(d.batches) // what was read is judged
 	judging.Wait()
+	if finite {
+		d.finish(acting)
+	}
 	stopActing()
 	parts.Wait()
 	return stopped(ctx)
+}
+
+// finish waits until what was ordered is done. A stop leaves it to the next
+// start, but whoever gave an input wants to see what became of it.
+func (d *Daemon) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for tick := time.Tick(10 * time.Millisecond); ; {
+		s, err := d.executor.Status(ctx)
+		if err != nil || s.Waiting == s.Stuck {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick:
+		}
+	}
 }
 
 // stopped returns why ctx ended, nil when it was asked to.

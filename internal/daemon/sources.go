@@ -26,6 +26,7 @@ import (
 	"riposte/internal/source/devlog"
 	"riposte/internal/source/file"
 	"riposte/internal/source/journald"
+	"riposte/internal/source/stdin"
 	"riposte/internal/source/syslog"
 )
 
@@ -42,6 +43,7 @@ type input struct {
 	name   string
 	detail string
 	open   func(positions map[string]string) (runner, error)
+	ended  func(error) // of an input that has an end: told why; nil: it has none
 
 	events atomic.Uint64
 	mu     sync.Mutex
@@ -71,13 +73,18 @@ func (in *input) status() api.Source {
 // doubles up to a minute.
 const restartPause = 250 * time.Millisecond
 
-// run keeps the input going until ctx ends.
+// run keeps the input going until ctx ends, or the input does.
 func (in *input) run(ctx context.Context, positions func() map[string]string, out chan<- riposte.Batch, log *slog.Logger) {
 	pause := restartPause
 	for {
 		started := time.Now()
 		err := in.once(ctx, positions(), out)
 		if ctx.Err() != nil {
+			return
+		}
+		if in.ended != nil {
+			in.set(err)
+			in.ended(err)
 			return
 		}
 		if err == nil {
@@ -126,7 +133,7 @@ func (d *Daemon) wanted(w *World) ([]*input, error) {
 	log := d.log
 	var out []*input
 	var files []file.Input
-	var names []string
+	var names, keys []string
 	var journal []conf.LocalFile
 	for _, lf := range w.Config.LocalFiles {
 		switch lf.Format {
@@ -146,18 +153,19 @@ func (d *Daemon) wanted(w *World) ([]*input, error) {
 			}
 			files = append(files, in)
 			names = append(names, in.Location)
+			keys = append(keys, describe(&in, &lf))
 		}
 	}
 	if len(files) > 0 {
 		out = append(out, &input{
-			key: fmt.Sprintf("files %+v", describe(files)), name: "files", detail: fileDetail(names),
+			key: fmt.Sprintf("files %q", keys), name: "files", detail: fileDetail(names),
 			open: func(positions map[string]string) (runner, error) {
 				return file.New(file.Options{Inputs: files, Positions: positions, Log: log})
 			},
 		})
 	}
 	if len(journal) > 0 || w.Settings.Sources.Journald.Enabled {
-		out = append(out, journalInput(w, log))
+		out = append(out, journalInput(w, journal, log))
 	}
 	for _, r := range w.Config.Remotes {
 		if r.Syslog {
@@ -166,6 +174,9 @@ func (d *Daemon) wanted(w *World) ([]*input, error) {
 	}
 	for _, f := range w.Settings.Sources.Alerts {
 		out = append(out, d.alertsInput(f))
+	}
+	if d.opt.Input != nil {
+		out = append(out, d.streamInput())
 	}
 	if w.Builtin && devlogFree() {
 		out = append(out, devlogInput(w))
@@ -209,13 +220,40 @@ func fileDetail(locations []string) string {
 	return strings.Join(there, ", ") + "; waiting for " + strings.Join(awaited, ", ")
 }
 
-// describe is what makes one set of followed files differ from another.
-func describe(files []file.Input) []string {
-	var out []string
-	for _, f := range files {
-		out = append(out, fmt.Sprint(f.Location, f.Format, f.Framing.Lines, f.Framing.Glue, f.Framing.Audit, f.Framing.Wait, f.Exclude, f.FromStart))
+// describe is what makes one followed location differ from another.
+func describe(in *file.Input, lf *conf.LocalFile) string {
+	text := fmt.Sprintf("%q %s %d %q %q", in.Location, lf.Format, lf.Lines, in.Exclude, choiceKey(lf))
+	if m := lf.Multiline; m != nil {
+		text += fmt.Sprintf(" %q %s %s %v", m.Text, m.Match, m.Replace, m.Timeout)
 	}
-	return out
+	return text
+}
+
+// choiceKey is what makes the choice of one <localfile> differ from another's.
+func choiceKey(lf *conf.LocalFile) string {
+	var b strings.Builder
+	for _, f := range lf.Filters {
+		fmt.Fprintf(&b, "filter %q %q %v ", f.Field, f.Text, f.Missing)
+	}
+	for _, l := range lf.Ignore {
+		fmt.Fprintf(&b, "ignore %d %q ", l.Syntax, l.Text)
+	}
+	for _, l := range lf.Restrict {
+		fmt.Fprintf(&b, "restrict %d %q ", l.Syntax, l.Text)
+	}
+	return b.String()
+}
+
+// keep reports which records of a <localfile> become events: those that no
+// <ignore> and every <restrict> matches, as in Wazuh. nil: all.
+func keep(lf *conf.LocalFile) func(string) bool {
+	if len(lf.Ignore)+len(lf.Restrict) == 0 {
+		return nil
+	}
+	return func(record string) bool {
+		matches := func(l conf.Line) bool { return l.Pattern.Match(record) }
+		return !slices.ContainsFunc(lf.Ignore, matches) && !slices.ContainsFunc(lf.Restrict, func(l conf.Line) bool { return !matches(l) })
+	}
 }
 
 func fileInput(lf *conf.LocalFile, location, root string) (file.Input, error) {
@@ -226,7 +264,7 @@ func fileInput(lf *conf.LocalFile, location, root string) (file.Input, error) {
 	if lf.Lines > 0 {
 		format = fmt.Sprintf("%s:%d", format, lf.Lines)
 	}
-	in := file.Input{Location: location, Exclude: strings.Join(lf.Exclude, ",")}
+	in := file.Input{Location: location, Exclude: strings.Join(lf.Exclude, ","), Keep: keep(lf)}
 	var err error
 	if in.Format, in.Framing, err = file.ParseFormat(format); err != nil {
 		return in, err
@@ -237,7 +275,7 @@ func fileInput(lf *conf.LocalFile, location, root string) (file.Input, error) {
 		case "end":
 			in.Framing.End = match
 		case "all":
-			in.Framing.Start, in.Framing.End = match, match
+			in.Framing.All = match
 		default:
 			in.Framing.Start = match
 		}
@@ -284,20 +322,45 @@ func commandInput(lf conf.LocalFile, log *slog.Logger) *input {
 	}
 }
 
-// journalInput is the system's journal.
-func journalInput(w *World, log *slog.Logger) *input {
+// journalInput is the system's journal: what any of the <localfile> of journald
+// chooses, or all of it when there are none.
+func journalInput(w *World, chosen []conf.LocalFile, log *slog.Logger) *input {
 	units := w.Settings.Sources.Journald.Units
-	detail := "the system's journal"
+	detail, filters := "the system's journal", 0
 	if len(units) > 0 {
 		detail += ", units " + strings.Join(units, ", ")
 	}
+	var choices []journald.Choice
+	key := fmt.Sprintf("journald %q", units)
+	for i := range chosen {
+		lf := &chosen[i]
+		c := journald.Choice{Keep: keep(lf)}
+		for _, f := range lf.Filters {
+			c.Filters = append(c.Filters, journald.Filter{Field: f.Field, Match: f.Pattern.Match, Missing: f.Missing})
+		}
+		filters += len(lf.Filters) + len(lf.Ignore) + len(lf.Restrict)
+		choices = append(choices, c)
+		key += fmt.Sprintf(" %q", choiceKey(lf))
+	}
+	if filters > 0 {
+		detail += ", filtered"
+	}
 	return &input{
-		key: fmt.Sprintf("journald %v", units), name: "journald", detail: detail,
+		key: key, name: "journald", detail: detail,
 		open: func(positions map[string]string) (runner, error) {
 			return journald.New(journald.Options{
-				Position: positions[journald.Key], Units: units, Host: w.Settings.HostName(), Log: log,
+				Position: positions[journald.Key], Units: units, Choices: choices, Host: w.Settings.HostName(), Log: log,
 			})
 		},
+	}
+}
+
+// streamInput is a stream of lines with an end.
+func (d *Daemon) streamInput() *input {
+	return &input{
+		key: "stdin", name: "standard input", detail: "until it ends",
+		open:  func(map[string]string) (runner, error) { return stdin.New(stdin.Options{Input: d.opt.Input}), nil },
+		ended: func(err error) { d.ended <- err },
 	}
 }
 

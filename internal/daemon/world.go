@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func CheckOptions(s *settings.Settings, into *World) check.Options {
 	}
 	return check.Options{
 		Given:   s,
-		Default: func() (string, []byte) { f := ruleset.Config(); return f.Name, f.Data },
+		Default: func() (string, []byte) { f := builtinConfig(); return f.Name, f.Data },
 		Rules: func(s *settings.Settings, cfg *conf.Config) ([]response.Rule, []ossec.Finding) {
 			opts, found := into.ruleFiles(s, cfg)
 			if ossec.Failed(found) {
@@ -85,9 +86,32 @@ func Load(s *settings.Settings, ids *response.IDs) (*World, error) {
 	return w, nil
 }
 
+// builtinConfig is the configuration of a host that has none. Where a journal is
+// kept it is read, and not also the files that a syslog daemon copies it to:
+// every event would count twice.
+func builtinConfig() ruleset.File {
+	if journalKept() {
+		return ruleset.ConfigJournal()
+	}
+	return ruleset.ConfigSyslog()
+}
+
+// journalKept reports whether systemd keeps a journal here that can be read.
+func journalKept() bool {
+	if _, err := exec.LookPath("journalctl"); err != nil {
+		return false
+	}
+	for _, dir := range []string{"/run/log/journal", "/var/log/journal"} {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // builtinText returns a built-in file, to show its lines.
 func builtinText(name string) []byte {
-	if f := ruleset.Config(); f.Name == name {
+	if f := builtinConfig(); f.Name == name {
 		return f.Data
 	}
 	for _, d := range []string{ruleset.Wazuh, ruleset.OSSEC} {
