@@ -178,7 +178,8 @@ func read(ctx context.Context, h *netlink.Handle) (map[netip.Prefix]struct{}, er
 				break
 			}
 		}
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		// A host without a single route has no table, and so says the kernel.
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, unix.ENOENT) {
 			return nil, fmt.Errorf("listing routes: %w", err)
 		}
 	}

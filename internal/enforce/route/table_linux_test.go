@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"riposte"
 	"riposte/internal/enforce"
@@ -168,5 +171,32 @@ func BenchmarkRoutes(b *testing.B) {
 			}
 		})
 		must(b, m.Undo, all...)
+	}
+}
+
+// A host whose interfaces are all down has no routes, which is no error.
+func TestListWithoutAnyRoute(t *testing.T) {
+	lab.Need(t)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the thread is lost to its namespace, and ends with the goroutine
+		done <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			m, err := New(enforce.Exec)
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			list, err := m.List(t.Context())
+			if err == nil && len(list) > 0 {
+				err = fmt.Errorf("listed %v", list)
+			}
+			return err
+		}()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
 }
