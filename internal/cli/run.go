@@ -18,7 +18,7 @@ import (
 
 func newRunCommand(e *env) *cobra.Command {
 	var config string
-	var observe bool
+	var observe, stdin bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Guard this host until stopped",
@@ -47,10 +47,14 @@ func newRunCommand(e *env) *cobra.Command {
 			if s, err = again(); err != nil {
 				return err
 			}
-			err = daemon.Run(cmd.Context(), daemon.Options{
+			o := daemon.Options{
 				Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),
-				Ready: func(st api.Status) { e.ready(st) },
-			})
+				Ready: func(st api.Status) { e.ready(st, !stdin) },
+			}
+			if stdin {
+				o.Input = e.in
+			}
+			err = daemon.Run(cmd.Context(), o)
 			var ce *daemon.ConfigError
 			switch {
 			case errors.As(err, &ce):
@@ -63,15 +67,16 @@ func newRunCommand(e *env) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&config, "config", "", "ossec.conf (default from the settings)")
+	cmd.Flags().BoolVar(&stdin, "stdin", false, "judge log lines from standard input as well, and stop when it ends")
 	cmd.Flags().BoolVar(&observe, "observe", false, "change nothing, only say what would be done")
 	return cmd
 }
 
-// ready shows the first screen.
-func (e *env) ready(st api.Status) {
+// ready shows the first screen and, with invite, how to see riposte at work.
+func (e *env) ready(st api.Status, invite bool) {
 	_ = e.print(st, func(w io.Writer) {
 		printScreen(w, &st)
-		if st.Mode != "observe" {
+		if invite && st.Mode != "observe" {
 			bite(w)
 		}
 	})

@@ -81,6 +81,7 @@ func TestFindings(t *testing.T) {
 		{conf("<localfile><location>/x</location><log_format>multi-line</log_format></localfile>"), "2:47", "multi-line", "how many lines", "", ""},
 		{conf("<localfile><location>/x</location></localfile>"), "2:1", "<localfile", "no <log_format>", "", ""},
 		{conf("<localfile><log_format>syslog</log_format></localfile>"), "2:1", "<localfile", "no <location>", "", ""},
+		{conf("<localfile><log_format>journald</log_format><filter field='_systemd_unit'>x</filter></localfile>"), "2:75", "x", "no journal entry has a field", "journalctl -o verbose", ""},
 		{conf("<localfile><log_format>command</log_format></localfile>"), "2:1", "<localfile", "no <command>", "", ""},
 		{conf("<remote><connection>syslog</connection></remote>"), "2:1", "<remote", "takes syslog from nobody", "", ""},
 		{conf("<remote><port>99999</port></remote>"), "2:15", "99999", "a port from 1 to 65535", "", ""},

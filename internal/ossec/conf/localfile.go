@@ -37,7 +37,7 @@ type LocalFile struct {
 	Multiline *Multiline
 	Filters   []Filter // of journald, all must hold; several <localfile> of journald are alternatives
 	Ignore    []Line   // records that match any are left out
-	Restrict  []Line   // records that match none are left out
+	Restrict  []Line   // records that do not match all are left out
 }
 
 // Label is a field that is added to each record.
@@ -63,6 +63,7 @@ type Filter struct {
 // Line selects records.
 type Line struct {
 	Pattern *pattern.Pattern
+	Syntax  pattern.Syntax
 	Text    string
 }
 
@@ -299,12 +300,20 @@ func (r *reader) filters(f fields, l *LocalFile) {
 			r.report(v, ossec.Error, "no-field", `write <filter field="_SYSTEMD_UNIT">…</filter>`, "this <filter> has no field")
 			continue
 		}
+		if !journalField(field) {
+			r.report(v, ossec.Warning, "no-such-field", "such as _SYSTEMD_UNIT, PRIORITY, _COMM: journalctl -o verbose shows them",
+				"no journal entry has a field %q: their names are capitals, digits and _", field)
+		}
 		missing := "no"
 		r.attribute(v.node, "ignore_if_missing", &missing, "yes", "no")
 		if p := r.pcre(v); p != nil {
 			l.Filters = append(l.Filters, Filter{Field: field, Pattern: p, Text: v.text, Missing: missing == "yes"})
 		}
 	}
+}
+
+func journalField(name string) bool {
+	return len(name) <= 64 && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
 }
 
 // lines reads <ignore> or <restrict>.
@@ -315,7 +324,7 @@ func (r *reader) lines(f fields, name string) []Line {
 		r.attribute(v.node, "type", &kind, "osregex", "osmatch", "pcre2")
 		syntax := map[string]pattern.Syntax{"osregex": pattern.OSRegex, "osmatch": pattern.OSMatch, "pcre2": pattern.PCRE2}[kind]
 		if p := r.compile(syntax, v); p != nil {
-			out = append(out, Line{Pattern: p, Text: v.text})
+			out = append(out, Line{Pattern: p, Syntax: syntax, Text: v.text})
 		}
 	}
 	return out

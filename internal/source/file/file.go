@@ -24,12 +24,13 @@ import (
 
 // Input is one location to follow.
 type Input struct {
-	Location  string         // absolute path; *, ? and [] are wild, %Y and its like stand for the time
-	Format    riposte.Format // of the events
-	Framing   Framing        // how lines become records
-	Exclude   string         // patterns, separated by commas, of paths that a wild card does not mean
-	FromStart bool           // on the first start read what is there already; otherwise only what comes
-	Max       int            // longest record in bytes; 0: lines.Max
+	Location  string                   // absolute path; *, ? and [] are wild, %Y and its like stand for the time
+	Format    riposte.Format           // of the events
+	Framing   Framing                  // how lines become records
+	Exclude   string                   // patterns, separated by commas, of paths that a wild card does not mean
+	Keep      func(record string) bool // reports whether a record becomes an event; nil: all do
+	FromStart bool                     // on the first start read what is there already; otherwise only what comes
+	Max       int                      // longest record in bytes; 0: lines.Max
 }
 
 func (in *Input) max() int {

@@ -151,9 +151,45 @@ func TestSeveralLinesARecord(t *testing.T) {
 	f(Input{Framing: Framing{Lines: 3, Glue: " "}}, "a\r\nb\nc\nd\n\nf\ng\n", "a b c", "d  f")
 	f(Input{Framing: Framing{Start: indented, Glue: "\n", Wait: 50 * time.Millisecond}}, "a\n b\n\nc\n d\n", "a\n b", "c\n d")
 	f(Input{Framing: Framing{End: func(l string) bool { return l == "." }, Glue: " "}}, "a\nb\n.\n\nc\n.\n", "a b .", "c .")
+	f(Input{Framing: Framing{All: func(r string) bool { return strings.Count(r, "<") == strings.Count(r, ">") }, Glue: "|", Wait: 50 * time.Millisecond}},
+		"a\n<b\n\n<c>\n>\n\n<d\n", "a", "<b||<c>|>", "<d")
+	f(Input{Framing: Framing{All: func(string) bool { return false }, Wait: 50 * time.Millisecond}},
+		strings.Repeat("x\n", maxAll+1), strings.Repeat("x", maxAll), "x")
 	f(Input{Framing: Framing{Audit: true, Glue: " ", Wait: 50 * time.Millisecond}},
 		"type=SYSCALL msg=audit(1.2:3): a\ntype=CWD msg=audit(1.2:3): b\ntype=USER msg=audit(1.2:4): c\nother\nother\n",
 		"type=SYSCALL msg=audit(1.2:3): a type=CWD msg=audit(1.2:3): b", "type=USER msg=audit(1.2:4): c", "other", "other")
+}
+
+// What is left out makes no events, is not read again, and is not counted
+// where lines make a record.
+func TestKeep(t *testing.T) {
+	r := newRig(t)
+	in := Input{Location: "a.log", Keep: func(record string) bool { return !strings.HasPrefix(record, "#") }}
+	r.run(in)
+	r.told(1)
+	r.write("a.log", "#1\n2\n#3\n4\n")
+	r.told(1)
+	r.want("2", "4")
+	before := r.positions[SourceOf(r.path("a.log"))]
+	r.append("a.log", "#5\n")
+	r.told(1)
+	if r.positions[SourceOf(r.path("a.log"))] == before {
+		t.Error("the position stays where it was")
+	}
+	r.halt()
+	r.append("a.log", "6\n")
+	in.Keep = nil
+	r.run(in)
+	r.told(1)
+	r.want("6")
+	r.halt()
+
+	in = Input{Location: "b.log", Framing: Framing{Lines: 2, Glue: " "}, Keep: func(record string) bool { return record == "b #c" }}
+	r.run(in)
+	r.told(1)
+	r.write("b.log", "#a\na\nb\n#c\n")
+	r.told(1)
+	r.want("b #c")
 }
 
 func TestRestartInsideARecord(t *testing.T) {

@@ -13,17 +13,21 @@ import (
 // Framing says how lines become records. The zero value makes a record of
 // every line that is not empty.
 type Framing struct {
-	Lines int                    // so many lines make a record
-	Start func(line string) bool // a line that matches begins a record
-	End   func(line string) bool // a line that matches ends a record
-	Audit bool                   // the lines of one audit event, which carry its id, make a record
-	Glue  string                 // stands between the lines of a record
-	Wait  time.Duration          // how long a record waits for a next line; 0: five seconds. Lines alone waits for ever
+	Lines int                      // so many lines make a record
+	Start func(line string) bool   // a line that matches begins a record
+	End   func(line string) bool   // a line that matches ends a record
+	All   func(record string) bool // a record that matches as far as it goes ends there, after maxAll lines at the latest
+	Audit bool                     // the lines of one audit event, which carry its id, make a record
+	Glue  string                   // stands between the lines of a record
+	Wait  time.Duration            // how long a record waits for a next line; 0: five seconds. Lines alone waits for ever
 }
 
 func (f *Framing) plain() bool {
-	return f.Lines <= 1 && f.Start == nil && f.End == nil && !f.Audit
+	return f.Lines <= 1 && f.Start == nil && f.End == nil && f.All == nil && !f.Audit
 }
+
+// maxAll bounds how often the beginning of a record is looked at again.
+const maxAll = 1000
 
 // timed reports whether only the next line, or time, ends a record.
 func (f *Framing) timed() bool { return !f.plain() && f.Lines <= 1 }
@@ -36,7 +40,7 @@ func (f *Framing) wait() time.Duration {
 }
 
 // ParseFormat reads a log_format of ossec.conf that a file can have. For
-// multi-line-regex the caller adds Start or End and the Glue. The formats of
+// multi-line-regex the caller adds Start, End or All and the Glue. The formats of
 // single programs (apache, snort-fast, squid, …) are all a record a line.
 func ParseFormat(text string) (riposte.Format, Framing, error) {
 	name, count, counted := strings.Cut(strings.TrimSpace(text), ":")
@@ -96,7 +100,7 @@ func (j *joiner) add(dst []record, l lines.Line, end int64) []record {
 		dst = j.flush(dst)
 	}
 	j.take(l, end)
-	if f.Lines > 0 && j.count >= f.Lines || f.End != nil && f.End(l.Text) {
+	if f.Lines > 0 && j.count >= f.Lines || f.End != nil && f.End(l.Text) || f.All != nil && (j.count >= maxAll || f.All(string(j.text))) {
 		dst = j.flush(dst)
 	}
 	return dst

@@ -83,10 +83,12 @@ func (f *Follower) hand(s *stream, g *generation) {
 	records := f.work.records
 	for len(records) > 0 {
 		n := min(len(records), maxBatch)
-		events := make([]riposte.Event, n)
-		for i := range events {
+		events := make([]riposte.Event, 0, n)
+		for i := range records[:n] {
 			r := &records[i]
-			events[i] = riposte.Event{Time: g.grown, Location: s.path, Format: s.input.Format, Text: r.text, Cut: r.cut}
+			if s.input.Keep == nil || s.input.Keep(r.text) {
+				events = append(events, riposte.Event{Time: g.grown, Location: s.path, Format: s.input.Format, Text: r.text, Cut: r.cut})
+			}
 		}
 		g.moveTo(records[n-1].end, f.work.recent)
 		f.pending = append(f.pending, riposte.Batch{Source: SourceOf(s.path), Position: encodePosition(s.marks()), Events: events})

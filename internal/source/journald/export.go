@@ -22,6 +22,7 @@ type entry struct {
 	pid     string
 	message string
 	cut     bool // message was longer than lines.Max
+	asked   []field
 }
 
 // maxField bounds the fields other than the message; longer ones are cut.
@@ -37,11 +38,12 @@ const fields = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_COMM,_PID,_HOSTNAME,_SOURC
 // in 64 bits little endian, the value and a newline; an empty line ends the
 // entry.
 type exportReader struct {
-	in *bufio.Reader
+	in    *bufio.Reader
+	asked []string // fields to keep besides those that make a line
 }
 
-func newExportReader(r io.Reader) *exportReader {
-	return &exportReader{in: bufio.NewReaderSize(r, 256<<10)}
+func newExportReader(r io.Reader, asked []string) *exportReader {
+	return &exportReader{in: bufio.NewReaderSize(r, 256<<10), asked: asked}
 }
 
 // buffered reports whether more can be read without waiting.
@@ -52,6 +54,13 @@ func (r *exportReader) buffered() bool { return r.in.Buffered() > 0 }
 type raw struct {
 	cursor, realtime, source, host, identifier, comm, pid, syslogPID, message []byte
 	cut                                                                       bool
+	asked                                                                     []field
+}
+
+// field is one that a choice looks at; its value is nil when the entry has none.
+type field struct {
+	name  string
+	value []byte
 }
 
 func (f *raw) slot(name []byte) *[]byte {
@@ -75,12 +84,20 @@ func (f *raw) slot(name []byte) *[]byte {
 	case "MESSAGE":
 		return &f.message
 	}
+	for i := range f.asked {
+		if f.asked[i].name == string(name) {
+			return &f.asked[i].value
+		}
+	}
 	return nil
 }
 
 // next reads one entry. io.EOF means that the stream ended between two entries.
 func (r *exportReader) next() (*entry, error) {
 	var f raw
+	for _, name := range r.asked {
+		f.asked = append(f.asked, field{name: name})
+	}
 	for begun := false; ; {
 		line, err := r.in.ReadSlice('\n')
 		long := errors.Is(err, bufio.ErrBufferFull)
@@ -205,7 +222,10 @@ func (f *raw) entry() (*entry, error) {
 	if len(f.cursor) == 0 {
 		return nil, errors.New("journal export: an entry without a cursor")
 	}
-	e := &entry{cursor: string(f.cursor), host: string(f.host), message: string(f.message), cut: f.cut}
+	e := &entry{cursor: string(f.cursor), host: string(f.host), message: string(f.message), cut: f.cut, asked: f.asked}
+	for i := range e.asked { // those that make a line, too, may be asked for
+		e.asked[i].value = *f.slot([]byte(e.asked[i].name))
+	}
 	e.time = microseconds(f.source)
 	if e.time.IsZero() {
 		e.time = microseconds(f.realtime)

@@ -29,7 +29,7 @@ func TestExportToLine(t *testing.T) {
 	f := func(fields, want string) {
 		t.Helper()
 		for _, r := range []io.Reader{strings.NewReader(cursor + fields + "\n"), iotest.OneByteReader(strings.NewReader(cursor + fields + "\n"))} {
-			e, err := newExportReader(r).next()
+			e, err := newExportReader(r, nil).next()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestExportToLine(t *testing.T) {
 func TestExportCutsLongMessages(t *testing.T) {
 	f := func(field string, size int, cut bool) {
 		t.Helper()
-		e, err := newExportReader(strings.NewReader(cursor + field + "\n" + cursor + "MESSAGE=next\n\n")).next()
+		e, err := newExportReader(strings.NewReader(cursor+field+"\n"+cursor+"MESSAGE=next\n\n"), nil).next()
 		if err != nil || len(e.message) != size || e.cut != cut {
 			t.Errorf("%d bytes, cut %v, %v", len(e.message), e.cut, err)
 		}
@@ -70,7 +70,7 @@ func TestExportCutsLongMessages(t *testing.T) {
 }
 
 func TestExportStream(t *testing.T) {
-	r := newExportReader(strings.NewReader("\n" + cursor + "MESSAGE=1\n\n\n" + cursor + "MESSAGE=2\n\n"))
+	r := newExportReader(strings.NewReader("\n"+cursor+"MESSAGE=1\n\n\n"+cursor+"MESSAGE=2\n\n"), nil)
 	for _, want := range []string{"1", "2"} {
 		if e, err := r.next(); err != nil || e.message != want {
 			t.Fatalf("%v, %v", e, err)
@@ -84,7 +84,7 @@ func TestExportStream(t *testing.T) {
 func TestExportErrors(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
-		_, err := newExportReader(strings.NewReader(text)).next()
+		_, err := newExportReader(strings.NewReader(text), nil).next()
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
@@ -97,7 +97,7 @@ func TestExportErrors(t *testing.T) {
 	f(cursor+"MESSAGE\n\xff\xff\xff\xff\xff\xff\xff\xffab\n", "bytes")
 	f("No journal files were found.\n", "not the name of a field")
 	f(strings.Repeat("A", 1<<20), "not the name of a field")
-	broken := newExportReader(iotest.ErrReader(errors.New("broken pipe")))
+	broken := newExportReader(iotest.ErrReader(errors.New("broken pipe")), nil)
 	if _, err := broken.next(); err == nil || !strings.Contains(err.Error(), "broken pipe") {
 		t.Errorf("broken pipe: %v", err)
 	}
@@ -106,7 +106,7 @@ func TestExportErrors(t *testing.T) {
 func FuzzExport(f *testing.F) {
 	f.Add([]byte(cursor + "MESSAGE=hello\n_PID=1\n\n" + cursor + blob("MESSAGE", "a\nb") + "\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r := newExportReader(bytes.NewReader(data))
+		r := newExportReader(bytes.NewReader(data), nil)
 		for {
 			e, err := r.next()
 			if err != nil {
@@ -131,7 +131,7 @@ func BenchmarkExport(b *testing.B) {
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		r := newExportReader(strings.NewReader(text))
+		r := newExportReader(strings.NewReader(text), nil)
 		for {
 			e, err := r.next()
 			if err != nil {

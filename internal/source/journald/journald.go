@@ -40,6 +40,7 @@ type Options struct {
 	Units     []string // only entries of these units
 	Priority  string   // only entries of this priority or a graver one: "warning", "4"
 	Matches   []string // only entries with these fields, "FIELD=value", in journalctl's sense
+	Choices   []Choice // only entries that one of these takes; none: all
 	Directory string   // read the journal files there, not the host's own journal
 	Host      string   // host name for entries that have none
 	Program   string   // journalctl; "": the one in PATH
@@ -52,6 +53,7 @@ type Source struct {
 	log      *slog.Logger
 	program  string
 	position string
+	asked    []string // fields that the choices look at
 }
 
 // sincePrefix begins the position of a journal of which nothing was read yet:
@@ -72,6 +74,7 @@ func New(opt Options) (*Source, error) {
 		return nil, fmt.Errorf("follow the journal: %w", err)
 	}
 	s.program = path
+	s.asked = asked(opt.Choices)
 	return s, nil
 }
 
@@ -111,7 +114,8 @@ func (s *Source) Run(ctx context.Context, out chan<- riposte.Batch) error {
 func (s *Source) arguments() []string {
 	// Without --merge, --follow means this boot only, and what was logged before
 	// a reboot would be missed. --merge alone would take in other machines.
-	args := []string{"--output=export", "--follow", "--merge", "--no-tail", "--no-pager", "--quiet", "--output-fields=" + fields}
+	args := []string{"--output=export", "--follow", "--merge", "--no-tail", "--no-pager", "--quiet",
+		"--output-fields=" + strings.Join(append([]string{fields}, s.asked...), ",")}
 	if since, ok := strings.CutPrefix(s.position, sincePrefix); ok {
 		n, err := strconv.ParseInt(since, 10, 64)
 		if err == nil {
@@ -186,18 +190,19 @@ func (s *Source) follow(ctx context.Context, out chan<- riposte.Batch) error {
 
 // read makes batches of what journalctl writes, until it ends.
 func (s *Source) read(ctx context.Context, in io.Reader, out chan<- riposte.Batch) error {
-	r := newExportReader(in)
+	r := newExportReader(in, s.asked)
 	var events []riposte.Event
-	for position := ""; ; {
+	for position := s.position; ; {
 		e, err := r.next()
 		if err == nil {
 			position = e.cursor
 			now := time.Now()
-			if e.message != "" {
-				events = append(events, riposte.Event{Time: now, Location: Location, Text: e.line(s.opt.Host, now), Cut: e.cut})
+			if line := e.line(s.opt.Host, now); e.message != "" && s.takes(e, line) {
+				events = append(events, riposte.Event{Time: now, Location: Location, Text: line, Cut: e.cut})
 			}
 		}
-		if len(events) == maxBatch || len(events) > 0 && (err != nil || !r.buffered()) {
+		// What was left out is told, too: nobody wants to read it again.
+		if len(events) == maxBatch || position != s.position && (err != nil || !r.buffered()) {
 			if !send(ctx, out, riposte.Batch{Source: Key, Position: position, Events: events}) {
 				return ctx.Err()
 			}

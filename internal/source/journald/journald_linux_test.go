@@ -279,7 +279,7 @@ func TestJournalctlDoesNotOutliveUs(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newExportReader(stdout).next(); err != nil {
+	if _, err := newExportReader(stdout, nil).next(); err != nil {
 		t.Fatal(err)
 	}
 	_ = stdout.Close()
