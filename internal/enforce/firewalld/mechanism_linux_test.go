@@ -239,6 +239,40 @@ func TestPackets(t *testing.T) {
 	f(l.A6, l.B6, netip.MustParsePrefix("2001:db8::9/64"))
 }
 
+// TestForwarded holds the documentation to its word: what is forwarded passes.
+func TestForwarded(t *testing.T) {
+	lab.Need(t)
+	here, there, inner := lab.Here(t), lab.NewHost(t, "there"), lab.NewHost(t, "inner")
+	out := lab.Connect(t, here, there, netip.MustParsePrefix("192.0.2.0/24"), netip.Prefix{})
+	in := lab.Connect(t, here, inner, netip.MustParsePrefix("10.9.0.0/24"), netip.Prefix{})
+	here.Forward(t)
+	there.AddRoute(t, netip.MustParsePrefix("10.9.0.0/24"), out.A4)
+	inner.AddRoute(t, netip.MustParsePrefix("0.0.0.0/0"), in.A4)
+	s := newSite(t)
+	m := s.open(t)
+	for _, name := range []string{out.A, in.A} {
+		s.call(t, nil, zones+".addInterface", "trusted", name)
+	}
+	e := effect(out.B4.String(), time.Hour)
+	must(t, m.Apply, e)
+	if err := there.Reach("tcp", inner.Echo(t, "tcp", in.B4)); err != nil {
+		t.Errorf("firewalld has learnt to stop what is forwarded (%v): say so", err)
+	}
+	if there.Reach("tcp", here.Echo(t, "tcp", out.A4)) == nil {
+		t.Error("the host is reached")
+	}
+}
+
+func FuzzParseRule(f *testing.F) {
+	f.Add(`rule priority="-31337" family="ipv4" source address="192.0.2.1" drop`)
+	f.Add(`rule priority="-31336" family="ipv6" source address="2001:db8::/64" drop`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if s, p, ok := parseRule(text); ok && rule(s, p) != text {
+			t.Errorf("%q was taken for %q", text, rule(s, p))
+		}
+	})
+}
+
 func TestRule(t *testing.T) {
 	for i := range 32 {
 		p, _ := enforcetest.Addresses(i).Prefix()
@@ -254,6 +288,7 @@ func TestRule(t *testing.T) {
 		`rule priority="-31337" family="ipv4" source address="192.0.2.1/33" drop`, `rule priority="-31337" family="ipv4" source ipset="x" drop`,
 		`rule priority="-31337" family="ipv4" source address="`, `rule priority="-31337" family="ipv6" source address="fe80::1%eth0" drop`,
 		`rule priority="-31338" family="ipv4" source address="192.0.2.1" drop`,
+		`rule priority="-31337" family="ipv4" source address="192.0.2.1/24" drop`, `rule priority="-31337" family="ipv6" source address="::ffff:192.0.2.1" drop`,
 	} {
 		if s, p, ok := parseRule(text); ok {
 			t.Errorf("%q was taken for our rule %d %s", text, s, p)

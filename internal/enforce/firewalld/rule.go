@@ -41,9 +41,12 @@ func parseRule(text string) (s slot, p netip.Prefix, ok bool) {
 		}
 		p = netip.PrefixFrom(a, a.BitLen())
 	}
+	if p != p.Masked() || p.Addr().Is4In6() {
+		return 0, p, false // not how we would write it
+	}
 	for s := range slot(slots) {
 		if rule(s, p) == text {
-			return s, p.Masked(), true
+			return s, p, true
 		}
 	}
 	return 0, p, false
