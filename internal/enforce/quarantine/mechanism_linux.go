@@ -183,6 +183,15 @@ func (m *Mechanism) admissible(path string) error {
 	return nil
 }
 
+// executable is the program that is running, "" when it cannot be told.
+func executable() string {
+	path, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
 // within reports whether path is dir or in it.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")

@@ -15,7 +15,6 @@ type Mechanism struct{ enforce.Lister }
 // New fails: what keeps a file safe from races and gives it back whole differs
 // from system to system, and is made for Linux alone.
 func New(Options) (*Mechanism, error) {
-	_ = executable
 	return nil, fmt.Errorf("%s: files are quarantined on Linux only: %w", Name, errors.ErrUnsupported)
 }
 

@@ -32,8 +32,6 @@
 // many folders whatever lies there is executed.
 package quarantine
 
-import "os"
-
 // Name is how receipts call the mechanism.
 const Name = "quarantine"
 
@@ -56,13 +54,4 @@ func Essential() []string {
 		"/usr/lib/systemd/systemd", "/usr/sbin/init", "/usr/bin/bash", "/usr/bin/dash", "/usr/bin/sh", "/usr/bin/mount", "/usr/sbin/sshd",
 		"/usr/lib/ld-linux.so.2", "/usr/lib64/ld-linux-x86-64.so.2",
 	}
-}
-
-// executable is the program that is running, "" when it cannot be told.
-func executable() string {
-	path, err := os.Executable()
-	if err != nil {
-		return ""
-	}
-	return path
 }
