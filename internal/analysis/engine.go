@@ -216,7 +216,7 @@ func (e *Engine) holds(r *record, x *rule) bool {
 }
 
 func (e *Engine) condition(r *record, x *rule, c *condition) bool {
-	switch c.Kind {
+	switch c.kind {
 	case ruleset.Diff:
 		return e.memory.changed(r, x)
 	case ruleset.FTS:

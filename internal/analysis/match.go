@@ -8,11 +8,13 @@ import (
 
 // static reports whether the stateless conditions of a rule hold.
 func (w *Worker) static(r *record, x *rule) bool {
-	if x.never || x.decoder != 0 && r.decoderID() != x.decoder {
-		return false
-	}
-	for i := range x.static {
-		if !w.holds(r, &x.static[i]) {
+	return !x.never && (x.decoder == 0 || r.decoderID() == x.decoder) && w.all(r, x.static)
+}
+
+// all reports whether all of some stateless conditions hold.
+func (w *Worker) all(r *record, conditions []condition) bool {
+	for i := range conditions {
+		if !w.holds(r, &conditions[i]) {
 			return false
 		}
 	}
@@ -37,10 +39,10 @@ func (w *Worker) walk(r *record, n *node) bool {
 	r.picks = append(r.picks, pick{node: n})
 	settled := false
 	decoder := r.decoderID()
-	list := n.candidates(decoder)
+	list := w.among(r, n.candidates(decoder))
 	for i := range list {
 		g := &list[i]
-		if w.open(r, g, decoder) && w.static(r, g.node.rule) && w.walk(r, g.node) {
+		if w.open(r, g, decoder) && w.all(r, g.static) && w.walk(r, g.node) {
 			settled = true
 			break
 		}
@@ -61,58 +63,55 @@ func (w *Worker) walk(r *record, n *node) bool {
 
 // holds reports whether one stateless condition holds.
 func (w *Worker) holds(r *record, c *condition) bool {
-	switch c.Kind {
+	switch c.kind {
 	case ruleset.Match:
-		return (w.may(r, c.expr) && c.expr.Match(r.log)) != c.Negate
-	case ruleset.Program:
-		if !r.hasProg {
-			return false
-		}
-		return w.program.match.Has(c.program) != c.Negate
-	case ruleset.SlotText:
-		v, ok := r.slot(c.Slot)
-		return ok && c.Pattern.Match(v) != c.Negate
+		return (w.may(r, c.expr) && c.expr.Match(r.log)) != c.negate
 	case ruleset.Field:
-		v, ok := w.field(r, c.Field)
-		return ok && c.Pattern.Match(v) != c.Negate
+		v, ok := w.field(r, c.field)
+		return ok && c.pattern.Match(v) != c.negate
+	case ruleset.SlotText:
+		v, ok := r.slot(c.slot)
+		return ok && c.pattern.Match(v) != c.negate
+	case ruleset.Program:
+		return r.hasProg && w.program.match.Has(int(c.program)) != c.negate
 	case ruleset.User:
 		v, ok := r.slot(ruleset.DstUser)
 		if !ok {
 			v, ok = r.slot(ruleset.SrcUser)
 		}
-		return ok && c.Pattern.Match(v) != c.Negate
+		return ok && c.pattern.Match(v) != c.negate
 	case ruleset.Host:
-		return c.Pattern.Match(r.host) != c.Negate
+		return c.pattern.Match(r.host) != c.negate
 	case ruleset.Location:
-		return c.Pattern.Match(r.location) != c.Negate
+		return c.pattern.Match(r.location) != c.negate
 	case ruleset.Address:
-		v, ok := r.slot(c.Slot)
-		return ok && c.Address.Match(v) != c.Negate
+		v, ok := r.slot(c.slot)
+		return ok && c.of.Address.Match(v) != c.negate
 	case ruleset.Size:
-		return len(r.log) >= c.Size
+		return len(r.log) >= c.of.Size
 	case ruleset.Hour:
-		return c.Hours.Match(r.time)
+		return c.of.Hours.Match(r.time)
 	case ruleset.Weekday:
-		return c.Days.Match(r.time)
+		return c.of.Days.Match(r.time)
 	case ruleset.CompiledRule:
-		return w.compiled(r, c.Compiled)
+		return w.compiled(r, c.of.Compiled)
 	case ruleset.InList:
-		return w.inList(r, c)
+		return w.inList(r, c.of)
 	case ruleset.DecodedAs:
-		return r.decoder != nil && r.decoder.ID == c.Decoder
+		return r.decoder != nil && r.decoder.ID == c.of.Decoder
 	}
 	return false
 }
 
 // field returns a dynamic field by its number in Set.Fields.
-func (w *Worker) field(r *record, id int) (string, bool) {
+func (w *Worker) field(r *record, id int32) (string, bool) {
 	if p := w.places[id]; p > 0 {
 		return r.fields[p-1].value, true
 	}
 	return "", false
 }
 
-func (w *Worker) inList(r *record, c *condition) bool {
+func (w *Worker) inList(r *record, c *ruleset.Condition) bool {
 	var v string
 	ok := true
 	switch c.Of {
@@ -125,7 +124,7 @@ func (w *Worker) inList(r *record, c *condition) bool {
 	case ruleset.Program:
 		v, ok = r.program, r.hasProg
 	case ruleset.Field:
-		v, ok = w.field(r, c.Field)
+		v, ok = w.field(r, int32(c.Field))
 	default:
 		v, ok = r.slot(c.Slot)
 	}

@@ -57,37 +57,25 @@ type rule struct {
 	alertRule riposte.Rule
 }
 
+// condition is a ruleset.Condition with what is asked of most events kept
+// together.
 type condition struct {
-	*ruleset.Condition
-	expr    *expression
-	program int // place in plan.programs
+	kind    ruleset.Kind
+	slot    ruleset.Slot
+	negate  bool
+	program int32 // place in plan.programs
+	field   int32
+	pattern *pattern.Pattern
+	expr    *expression // Match
+	of      *ruleset.Condition
 }
 
-// node is a place in the rule tree. Children that ask for another decoder are
-// passed over without a look.
-type node struct {
-	*rule
-	parent   *node
-	children []gate
-	byDecode map[int32][]gate // children by decoded_as, those without included; nil: few children
-	others   []gate           // the children without decoded_as
-}
-
-// gate is a child of a node with what can be asked of it without a look at its
-// rule: of its conditions one that needs a program name, one that needs a
-// dynamic field and one that needs a literal.
-type gate struct {
-	node     *node
-	decoder  int32
-	program  int32 // place in plan.programs, -1: none
-	field    int32 // in Set.Fields, -1: none
-	literals []int32
+func newCondition(c *ruleset.Condition) condition {
+	return condition{kind: c.Kind, slot: c.Slot, negate: c.Negate, program: -1, field: int32(c.Field), pattern: c.Pattern, of: c}
 }
 
 // sonicWall holds the expressions of the SonicWall plug-in.
 type sonicWall struct{ head, peers, web *pattern.Pattern }
-
-const fewChildren = 8 // below this a node has no index of its children
 
 func newPlan(set *ruleset.Set) *plan {
 	p := &plan{set: set, wazuh: set.Dialect == ossec.Wazuh, byID: map[int]*rule{}}
@@ -226,8 +214,8 @@ func (b *planBuilder) ruleList() {
 func (b *planBuilder) conditions(x *rule) {
 	var cheap, dear []condition
 	for i := range x.Conditions {
-		c := condition{Condition: &x.Conditions[i], program: -1}
-		switch c.Kind {
+		c := newCondition(&x.Conditions[i])
+		switch c.kind {
 		case ruleset.Diff, ruleset.FTS:
 			x.stateful = append(x.stateful, c)
 			continue
@@ -239,21 +227,21 @@ func (b *planBuilder) conditions(x *rule) {
 			}
 			continue
 		case ruleset.DecodedAs:
-			x.decoder = int32(c.Decoder)
+			x.decoder = int32(c.of.Decoder)
 			continue
 		case ruleset.Program:
-			n, ok := b.programs[c.Pattern]
+			n, ok := b.programs[c.pattern]
 			if !ok {
 				n = len(b.plan.programs)
-				b.programs[c.Pattern] = n
-				b.plan.programs = append(b.plan.programs, &expression{Pattern: c.Pattern})
+				b.programs[c.pattern] = n
+				b.plan.programs = append(b.plan.programs, &expression{Pattern: c.pattern})
 			}
-			c.program = n
+			c.program = int32(n)
 			cheap = append(cheap, c)
 			continue
 		case ruleset.Match:
-			c.expr = b.onLog(c.Pattern, b.crowded[x.Rule])
-			if len(c.expr.literals) > 0 && !c.Negate {
+			c.expr = b.onLog(c.pattern, b.crowded[x.Rule])
+			if len(c.expr.literals) > 0 && !c.negate {
 				cheap = append(cheap, c)
 				continue
 			}
@@ -264,79 +252,6 @@ func (b *planBuilder) conditions(x *rule) {
 		dear = append(dear, c)
 	}
 	x.static = append(cheap, dear...)
-}
-
-func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
-	out := make([]*node, len(list))
-	for i, n := range list {
-		x := &node{rule: b.rules[n.Rule.Index], parent: parent}
-		b.nodes[n.Index] = x
-		for _, c := range b.nodeList(n.Children, x) {
-			if !c.never {
-				x.children = append(x.children, newGate(c))
-			}
-		}
-		x.index()
-		out[i] = x
-	}
-	return out
-}
-
-// newGate picks what a node is first asked.
-func newGate(n *node) gate {
-	g := gate{node: n, decoder: n.decoder, program: -1, field: -1}
-	for i := range n.static {
-		c := &n.static[i]
-		switch c.Kind {
-		case ruleset.Program:
-			if !c.Negate {
-				g.program = int32(c.program)
-			}
-		case ruleset.Field:
-			g.field = int32(c.Field)
-		case ruleset.Match:
-			if !c.Negate && (g.literals == nil || len(c.expr.literals) > 0 && len(c.expr.literals) < len(g.literals)) {
-				g.literals = c.expr.literals
-			}
-		}
-	}
-	return g
-}
-
-// index groups the children by the decoder that they ask for.
-func (n *node) index() {
-	if len(n.children) < fewChildren {
-		return
-	}
-	ids := map[int32]bool{}
-	for _, c := range n.children {
-		if c.decoder != 0 {
-			ids[c.decoder] = true
-		} else {
-			n.others = append(n.others, c)
-		}
-	}
-	n.byDecode = make(map[int32][]gate, len(ids))
-	for id := range ids {
-		var list []gate
-		for _, c := range n.children {
-			if c.decoder == 0 || c.decoder == id {
-				list = append(list, c)
-			}
-		}
-		n.byDecode[id] = list
-	}
-}
-
-// candidates returns the children that may hold for a decoder, in order.
-func (n *node) candidates(decoder int32) []gate {
-	if n.byDecode == nil {
-		return n.children
-	}
-	if list, ok := n.byDecode[decoder]; ok {
-		return list
-	}
-	return n.others
 }
 
 // newSonicWall compiles the expressions of the SonicWall plug-in.

@@ -101,8 +101,8 @@ func (e *Engine) try(r *record, n *node, depth int, v *Verdict) *node {
 		return nil
 	}
 	v.Trace[at].Matched = true
-	for i := range n.children {
-		if f := e.try(r, n.children[i].node, depth+1, v); f != nil {
+	for i := range n.children.gates {
+		if f := e.try(r, n.children.gates[i].node, depth+1, v); f != nil {
 			return f
 		}
 	}
@@ -133,7 +133,8 @@ func (e *Engine) failing(r *record, x *rule) string {
 		case ruleset.Program:
 			ok = r.hasProg && c.Pattern.Match(r.program) != c.Negate
 		default:
-			ok = e.worker.holds(r, &condition{Condition: c})
+			plain := newCondition(c)
+			ok = e.worker.holds(r, &plain)
 		}
 		if !ok {
 			return e.reason(r, c)

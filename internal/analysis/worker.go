@@ -23,7 +23,8 @@ type Worker struct {
 	program *program     // what is known of the record's program name; nil: it has none
 	hits    pattern.Bits // literals that occur in the record
 	scanned bool
-	tries   int     // of literals before the record was scanned
+	tries   int // of literals before the record was scanned
+	fold    []byte
 	places  []int32 // for each of Set.Fields where it stands among the record's, from 1
 }
 

@@ -1,0 +1,246 @@
+package analysis
+
+import (
+	"slices"
+	"strings"
+
+	"riposte/internal/ossec/ruleset"
+)
+
+// node is a place in the rule tree.
+type node struct {
+	*rule
+	parent   *node
+	children *siblings
+	byDecode map[int32]*siblings // children by decoded_as, those without included; nil: few children
+	others   *siblings           // the children without decoded_as
+}
+
+// siblings are rules that stand side by side, in the order in which they are
+// tried. Where many of them want one of a few whole values of the same field,
+// cases has for each value those that can hold, and rest those that can hold
+// for any other.
+type siblings struct {
+	gates []gate
+	key   key
+	cases map[string][]gate // nil: there is nothing to choose by
+	rest  []gate
+}
+
+// key is what siblings are chosen by: a slot or a dynamic field.
+type key struct {
+	dynamic bool
+	id      int32
+}
+
+// gate is a child of a node with what can be asked of it without a look at its
+// rule: of its conditions one that needs a program name, one that needs a
+// dynamic field and one that needs a literal.
+type gate struct {
+	node     *node
+	decoder  int32
+	program  int32 // place in plan.programs, -1: none
+	field    int32 // in Set.Fields, -1: none
+	literals []int32
+	static   []condition
+}
+
+const (
+	fewChildren = 8 // below this siblings are not chosen by anything
+	fewCases    = 4 // below this they are not chosen by a value
+)
+
+func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
+	out := make([]*node, len(list))
+	for i, n := range list {
+		x := &node{rule: b.rules[n.Rule.Index], parent: parent}
+		b.nodes[n.Index] = x
+		var gates []gate
+		for _, c := range b.nodeList(n.Children, x) {
+			if !c.never {
+				gates = append(gates, newGate(c))
+			}
+		}
+		x.index(gates)
+		out[i] = x
+	}
+	return out
+}
+
+// newGate picks what a node is first asked.
+func newGate(n *node) gate {
+	g := gate{node: n, decoder: n.decoder, program: -1, field: -1, static: n.static}
+	for i := range n.static {
+		c := &n.static[i]
+		switch c.kind {
+		case ruleset.Program:
+			if !c.negate {
+				g.program = c.program
+			}
+		case ruleset.Field:
+			g.field = c.field
+		case ruleset.Match:
+			if !c.negate && (g.literals == nil || len(c.expr.literals) > 0 && len(c.expr.literals) < len(g.literals)) {
+				g.literals = c.expr.literals
+			}
+		}
+	}
+	return g
+}
+
+// index groups the children by the decoder that they ask for.
+func (n *node) index(gates []gate) {
+	n.children = newSiblings(gates)
+	if len(gates) < fewChildren {
+		return
+	}
+	ids := map[int32]bool{}
+	var others []gate
+	for _, g := range gates {
+		if g.decoder != 0 {
+			ids[g.decoder] = true
+		} else {
+			others = append(others, g)
+		}
+	}
+	n.others = newSiblings(others)
+	n.byDecode = make(map[int32]*siblings, len(ids))
+	for id := range ids {
+		var list []gate
+		for _, g := range gates {
+			if g.decoder == 0 || g.decoder == id {
+				list = append(list, g)
+			}
+		}
+		n.byDecode[id] = newSiblings(list)
+	}
+}
+
+// candidates returns the children that may hold for a decoder.
+func (n *node) candidates(decoder int32) *siblings {
+	if n.byDecode == nil {
+		return n.children
+	}
+	if list, ok := n.byDecode[decoder]; ok {
+		return list
+	}
+	return n.others
+}
+
+// newSiblings finds what siblings can be chosen by.
+func newSiblings(gates []gate) *siblings {
+	s := &siblings{gates: gates}
+	if len(gates) < fewChildren {
+		return s
+	}
+	wanted := make([]map[key][]string, len(gates))
+	count := map[key]int{}
+	best := 0
+	for i := range gates {
+		wanted[i] = map[key][]string{}
+		for k := range gates[i].static {
+			c := &gates[i].static[k]
+			if at, values := wholeValues(c); values != nil {
+				wanted[i][at] = values
+			}
+		}
+		for at := range wanted[i] {
+			count[at]++
+		}
+	}
+	for at, n := range count {
+		if n > best || n == best && (at.id < s.key.id || at.id == s.key.id && at.dynamic) {
+			best, s.key = n, at
+		}
+	}
+	if best < fewCases {
+		return s
+	}
+	s.cases = map[string][]gate{}
+	for i := range gates {
+		for _, v := range wanted[i][s.key] {
+			s.cases[v] = nil
+		}
+	}
+	for i := range gates {
+		values, chosen := wanted[i][s.key]
+		if !chosen {
+			s.rest = append(s.rest, gates[i])
+		}
+		for v := range s.cases {
+			if !chosen || slices.Contains(values, v) {
+				s.cases[v] = append(s.cases[v], gates[i])
+			}
+		}
+	}
+	return s
+}
+
+const (
+	maxWhole  = 64 // bytes of a value that siblings are chosen by
+	maxValues = 32 // of one condition
+)
+
+// wholeValues returns the field that a condition is about and, if it holds for
+// nothing but a few whole values, those in lower case: the condition is then
+// ^one$|^another$ in any of the languages. (A PCRE2 expression may also hold
+// for a value with a line break behind it.)
+func wholeValues(c *condition) (key, []string) {
+	k := key{id: int32(c.slot)}
+	if c.kind == ruleset.Field {
+		k = key{dynamic: true, id: c.field}
+	}
+	if c.kind != ruleset.Field && c.kind != ruleset.SlotText || c.negate {
+		return k, nil
+	}
+	var out []string
+	for part := range strings.SplitSeq(c.of.Text, "|") {
+		v, ok := strings.CutPrefix(part, "^")
+		if v, ok = cutSuffix(v, "$", ok); !ok || v == "" || len(v) > maxWhole || len(out) == maxValues {
+			return k, nil
+		}
+		for i := range len(v) {
+			if v[i] < ' ' || v[i] >= 0x7f || strings.IndexByte(`\\^$()[]{}*+?!`, v[i]) >= 0 {
+				return k, nil
+			}
+		}
+		// What the language makes of a dot, and of the text as a whole, shows
+		// when it is asked.
+		if !c.pattern.Match(v) || strings.Contains(v, ".") && c.pattern.Match(strings.ReplaceAll(v, ".", "x")) {
+			return k, nil
+		}
+		out = append(out, strings.ToLower(v))
+	}
+	return k, out
+}
+
+func cutSuffix(s, suffix string, ok bool) (string, bool) {
+	s, found := strings.CutSuffix(s, suffix)
+	return s, ok && found
+}
+
+// among returns the siblings that can hold for the values of the record.
+func (w *Worker) among(r *record, s *siblings) []gate {
+	if s.cases == nil {
+		return s.gates
+	}
+	var v string
+	var ok bool
+	if s.key.dynamic {
+		v, ok = w.field(r, s.key.id)
+	} else {
+		v, ok = r.slot(ruleset.Slot(s.key.id))
+	}
+	v = strings.TrimSuffix(v, "\n")
+	if !ok || len(v) > maxWhole {
+		return s.rest
+	}
+	w.fold = w.fold[:0]
+	for i := range len(v) {
+		w.fold = append(w.fold, lower(v[i]))
+	}
+	if list, ok := s.cases[string(w.fold)]; ok {
+		return list
+	}
+	return s.rest
+}
