@@ -154,7 +154,7 @@ func (toothless) Undo(_ context.Context, effects []enforce.Effect) []enforce.Res
 func TestToothless(t *testing.T) {
 	r := prove(t, Options{Open: func() (enforce.Mechanism, error) { return toothless{}, nil }})
 	want(t, r, false, map[string]Outcome{
-		"block block": Partly, "blocked new": Failed, "blocked open": Failed, "blocked UDP": Failed, "blocked from the host": Partly,
+		"block block": Partly, "blocked new TCP connection to": Failed, "blocked new TCP connection, forwarded": Failed, "blocked open": Failed, "blocked UDP": Failed, "blocked from the host": Partly,
 	})
 	if !strings.Contains(r.String(), "does NOT bite") {
 		t.Error(r)
