@@ -79,7 +79,7 @@ type sonicWall struct{ head, peers, web *pattern.Pattern }
 
 func newPlan(set *ruleset.Set) *plan {
 	p := &plan{set: set, wazuh: set.Dialect == ossec.Wazuh, byID: map[int]*rule{}}
-	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}, crowded: map[*ruleset.Rule]bool{}}
+	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}, crowded: map[*ruleset.Rule]bool{}, whole: map[*rule]map[key][]string{}}
 	p.program, p.plain = b.decoderList(set.Program, false), b.decoderList(set.Plain, true)
 	b.crowd(set.Roots)
 	b.ruleList()
@@ -99,6 +99,7 @@ type planBuilder struct {
 	programs map[*pattern.Pattern]int
 	decoders map[*ruleset.Decoder]*decoder
 	crowded  map[*ruleset.Rule]bool
+	whole    map[*rule]map[key][]string
 }
 
 const (

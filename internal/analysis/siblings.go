@@ -61,7 +61,7 @@ func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
 				gates = append(gates, newGate(c))
 			}
 		}
-		x.index(gates)
+		b.index(x, gates)
 		out[i] = x
 	}
 	return out
@@ -89,8 +89,8 @@ func newGate(n *node) gate {
 }
 
 // index groups the children by the decoder that they ask for.
-func (n *node) index(gates []gate) {
-	n.children = newSiblings(gates)
+func (b *planBuilder) index(n *node, gates []gate) {
+	n.children = b.siblings(gates)
 	if len(gates) < fewChildren {
 		return
 	}
@@ -103,7 +103,7 @@ func (n *node) index(gates []gate) {
 			others = append(others, g)
 		}
 	}
-	n.others = newSiblings(others)
+	n.others = b.siblings(others)
 	n.byDecode = make(map[int32]*siblings, len(ids))
 	for id := range ids {
 		var list []gate
@@ -112,7 +112,7 @@ func (n *node) index(gates []gate) {
 				list = append(list, g)
 			}
 		}
-		n.byDecode[id] = newSiblings(list)
+		n.byDecode[id] = b.siblings(list)
 	}
 }
 
@@ -127,8 +127,26 @@ func (n *node) candidates(decoder int32) *siblings {
 	return n.others
 }
 
-// newSiblings finds what siblings can be chosen by.
-func newSiblings(gates []gate) *siblings {
+// wholes returns for each field that a rule wants one of a few whole values of
+// those values.
+func (b *planBuilder) wholes(x *rule) map[key][]string {
+	out, ok := b.whole[x]
+	if !ok {
+		for i := range x.static {
+			if at, values := wholeValues(&x.static[i]); values != nil {
+				if out == nil {
+					out = map[key][]string{}
+				}
+				out[at] = values
+			}
+		}
+		b.whole[x] = out
+	}
+	return out
+}
+
+// siblings finds what siblings can be chosen by.
+func (b *planBuilder) siblings(gates []gate) *siblings {
 	s := &siblings{gates: gates}
 	if len(gates) < fewChildren {
 		return s
@@ -137,13 +155,7 @@ func newSiblings(gates []gate) *siblings {
 	count := map[key]int{}
 	best := 0
 	for i := range gates {
-		wanted[i] = map[key][]string{}
-		for k := range gates[i].static {
-			c := &gates[i].static[k]
-			if at, values := wholeValues(c); values != nil {
-				wanted[i][at] = values
-			}
-		}
+		wanted[i] = b.wholes(gates[i].node.rule)
 		for at := range wanted[i] {
 			count[at]++
 		}

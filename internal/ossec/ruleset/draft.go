@@ -43,6 +43,7 @@ type body struct {
 	ignore       int
 	noAlert      bool
 	groups       string
+	groupsID     int
 	description  text
 	exprs        map[string]*expr
 	fields       []fieldExpr

@@ -74,6 +74,7 @@ type loader struct {
 	finals    map[string]int        // final name → Decoder.ID
 	lists     map[string]*list
 	groupText string // of the rule file's current group
+	groupIDs  map[string]int
 
 	tree    []*place // the roots of the rule tree
 	rules   map[int]*draft
@@ -106,7 +107,7 @@ func newLoader(o Options) *loader {
 		set:      &Set{Dialect: o.Dialect, LogLevel: o.LogLevel, MaxFields: o.Order, fieldIDs: map[string]int{}, ruleIDs: map[int]*Rule{}},
 		patterns: map[patternKey]*compiled{},
 		roots:    map[string][]*Decoder{}, names: map[string]bool{}, finals: map[string]int{},
-		lists: map[string]*list{}, rules: map[int]*draft{}, sites: map[int][]*place{}, broken: map[int]bool{},
+		lists: map[string]*list{}, rules: map[int]*draft{}, sites: map[int][]*place{}, broken: map[int]bool{}, groupIDs: map[string]int{},
 	}
 }
 

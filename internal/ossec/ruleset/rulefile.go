@@ -75,6 +75,7 @@ func (r *ruleReader) read() bool {
 	for _, c := range r.node.Children {
 		r.element(c)
 	}
+	d.groupsID = r.groupID(d.groups)
 	r.mitreForms()
 	if d.description.pieces == nil && r.wazuh() {
 		r.fail(r.node.Pos, "no-description", "add a <description>", "rule %d has no description", d.id)

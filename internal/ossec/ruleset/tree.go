@@ -68,15 +68,7 @@ func (l *loader) put(d *draft) bool {
 		if words == nil {
 			return false
 		}
-		seen := map[string]bool{} // group texts repeat
-		l.putWhere(d, &l.tree, func(o *draft) bool {
-			ok, known := seen[o.groups]
-			if !known {
-				ok = words.Match(o.groups)
-				seen[o.groups] = ok
-			}
-			return ok
-		})
+		l.putWhere(d, &l.tree, l.byGroup(words))
 		return true
 	}
 	for _, root := range l.tree {
@@ -87,6 +79,32 @@ func (l *loader) put(d *draft) bool {
 	}
 	l.unlike(d.pos, "no-parent", "give the rule an if_sid", "rule %d has no place: there is no root rule of the category %s", d.id, d.category)
 	return false
+}
+
+// byGroup returns a test of a rule's group text, which is done once for each
+// distinct text: many rules share one.
+func (l *loader) byGroup(p *pattern.Pattern) func(*draft) bool {
+	const yes, no = 1, 2
+	known := make([]uint8, len(l.groupIDs))
+	return func(o *draft) bool {
+		if known[o.groupsID] == 0 {
+			known[o.groupsID] = no
+			if p.Match(o.groups) {
+				known[o.groupsID] = yes
+			}
+		}
+		return known[o.groupsID] == yes
+	}
+}
+
+// groupID numbers the distinct group texts.
+func (l *loader) groupID(text string) int {
+	id, ok := l.groupIDs[text]
+	if !ok {
+		id = len(l.groupIDs)
+		l.groupIDs[text] = id
+	}
+	return id
 }
 
 // ids reads the list of if_sid.
@@ -239,14 +257,9 @@ func (l *loader) observe(d *draft) {
 			return
 		}
 		d.watch = l.history(ByGroup, d)
-		seen := map[string]bool{}
+		in := l.byGroup(p)
 		l.register(l.tree, func(o *draft) {
-			ok, known := seen[o.groups]
-			if !known {
-				ok = p.Match(o.groups)
-				seen[o.groups] = ok
-			}
-			if ok {
+			if in(o) {
 				o.groupFeeds = append(o.groupFeeds, d.watch)
 			}
 		})
