@@ -172,6 +172,9 @@ func TestTrace(t *testing.T) {
 
 // TestAllocations: judging an event that comes to no alert allocates nothing.
 func TestAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
 	for _, d := range []ossec.Dialect{ossec.Wazuh, ossec.OSSEC} {
 		e := New(stock(t, d), Options{Host: "host"})
 		var quiet []riposte.Event
