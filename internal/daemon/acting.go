@@ -15,6 +15,7 @@ import (
 	"riposte/internal/alertlog"
 	"riposte/internal/enforce"
 	"riposte/internal/enforce/all"
+	"riposte/internal/enforce/isolate"
 	"riposte/internal/enforce/mail"
 	"riposte/internal/enforce/script"
 	"riposte/internal/enforce/webhook"
@@ -50,12 +51,29 @@ func registry(s *settings.Settings, cfg *conf.Config, reexec func() error) (*all
 		Reexec:    reexec,
 		Roots:     []string{s.Root},
 		Mail:      m,
-		Webhook:   webhook.Options{Host: s.HostName(), EncodeAlert: encodeAlert},
+		Webhook:   webhook.Options{URL: s.Webhook.URL, Host: s.HostName(), EncodeAlert: encodeAlert},
+		Isolate:   isolation(s),
 		Script: script.Options{
 			Dir: s.BinDir(), Host: s.HostName(), Generation: script.Generation(s.Script.Generation), Pins: s.Script.Pins,
 			User: s.Script.User, Limit: s.Script.Timeout, Parallel: s.Script.Parallel, Output: s.Script.OutputLimit, EncodeAlert: encodeAlert,
 		},
 	}), nil
+}
+
+// isolation says whom an isolated host still talks to.
+func isolation(s *settings.Settings) isolate.Options {
+	o := isolate.Options{
+		Managers: func(context.Context) ([]netip.AddrPort, error) { return nil, nil }, // a host that is alone has none
+		Admins:   func(context.Context) ([]netip.Addr, error) { return host.Sessions() },
+		DHCP:     true,
+	}
+	for _, text := range s.Isolate.Keep {
+		if t, err := riposte.ParseTarget(riposte.Address, text); err == nil {
+			p, _ := t.Prefix()
+			o.Keep = append(o.Keep, p)
+		}
+	}
+	return o
 }
 
 // encodeAlert is how scripts and webhooks get an alert, whatever the dialect.

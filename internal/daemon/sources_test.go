@@ -27,7 +27,7 @@ const aFile = "<localfile><log_format>syslog</log_format><location>/a</location>
 func TestKeep(t *testing.T) {
 	f := func(elements string, want ...string) {
 		t.Helper()
-		k := keep(&localFiles(t, aFile + elements + "</localfile>")[0])
+		k := keep(&localFiles(t, aFile+elements+"</localfile>")[0])
 		var got []string
 		for _, record := range []string{"sshd: one", "sshd: two", "cron: one"} {
 			if k == nil || k(record) {

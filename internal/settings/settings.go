@@ -158,6 +158,19 @@ type Mail struct {
 	PasswordFile string `yaml:"password_file" check:"path?"`
 }
 
+// Webhook is about the responses webhook and slack.
+type Webhook struct {
+	// Where alerts are posted; an URL in extra_args of the command wins.
+	URL string `yaml:"url"`
+}
+
+// Isolate is about the response isolate-host.
+type Isolate struct {
+	// Networks that an isolated host still talks to, besides administrators
+	// who are logged in: where it is managed from.
+	Keep []string `yaml:"keep" check:"host"`
+}
+
 // Sources are inputs that ossec.conf has no word for.
 type Sources struct {
 	// alerts.json files of other engines whose alerts are answered.

@@ -13,6 +13,7 @@ import (
 	"riposte/internal/enforce/hostsdeny"
 	"riposte/internal/enforce/ipfw"
 	"riposte/internal/enforce/iptables"
+	"riposte/internal/enforce/isolate"
 	"riposte/internal/enforce/mail"
 	"riposte/internal/enforce/netsh"
 	"riposte/internal/enforce/nft"
@@ -75,6 +76,8 @@ func (r *Registry) make(name string) (enforce.Mechanism, error) {
 		}))
 	case quarantine.Name:
 		return opened(quarantine.New(quarantine.Options{Dir: r.state("quarantine")}))
+	case isolate.Name:
+		return opened(isolate.New(r.o.Isolate))
 	case restarts:
 		return restart.New(r.restart("restart")), nil
 	case services:
@@ -157,6 +160,8 @@ func (r *Registry) candidates(d duty, executable string) ([]string, error) {
 		return []string{accounts}, nil
 	case removeFile:
 		return on("linux", quarantine.Name)
+	case isolateHost:
+		return on("linux", isolate.Name)
 	case restartSelf:
 		return []string{restarts}, nil
 	case restartService:

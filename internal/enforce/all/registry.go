@@ -19,6 +19,7 @@ import (
 
 	"riposte"
 	"riposte/internal/enforce"
+	"riposte/internal/enforce/isolate"
 	"riposte/internal/enforce/mail"
 	"riposte/internal/enforce/script"
 	"riposte/internal/enforce/webhook"
@@ -60,6 +61,7 @@ type Options struct {
 	Run         enforce.Runner // of the systems' tools; nil for enforce.Exec
 	Script      script.Options
 	Mail        mail.Options
+	Isolate     isolate.Options
 	Webhook     webhook.Options // its Form is set here
 	Reexec      func() error    // see restart.Options
 	Roots       []string        // see restart.Options

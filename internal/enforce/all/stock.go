@@ -22,6 +22,7 @@ const (
 	restartSelf     duty = "restart"
 	restartService  duty = "restart service"
 	removeFile      duty = "quarantine"
+	isolateHost     duty = "isolate"
 	sendMail        duty = "mail"
 	postSlack       duty = "slack"
 	postWebhook     duty = "webhook"
@@ -29,7 +30,7 @@ const (
 
 // stock lists the programs that riposte stands in for, by file name without the
 // extension of a platform: those of OSSEC and Wazuh (spec/active-response.md
-// 4.1 to 4.3 and 7), and riposte's own: quarantine, restart-service, webhook, and
+// 4.1 to 4.3 and 7), and riposte's own: quarantine, isolate-host, restart-service, webhook, and
 // mail-test, which ships with neither.
 var stock = map[string]duty{
 	"firewall-drop":         firewall,
@@ -53,6 +54,7 @@ var stock = map[string]duty{
 	"restart":               restartSelf,
 	"restart-service":       restartService,
 	"quarantine":            removeFile,
+	"isolate-host":          isolateHost,
 	"mail-test":             sendMail,
 	"ossec-slack":           postSlack,
 	"wazuh-slack":           postSlack,

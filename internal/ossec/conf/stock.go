@@ -8,7 +8,7 @@ import (
 
 // stockKinds says what the programs that ship with OSSEC and Wazuh act on, by
 // file name without the extension of its platform (spec/active-response.md
-// 4.1 to 4.3).
+// 4.1 to 4.3 and 7), and riposte's own.
 var stockKinds = map[string]riposte.Kind{
 	"firewall-drop":         riposte.Address,
 	"default-firewall-drop": riposte.Address,
@@ -23,6 +23,8 @@ var stockKinds = map[string]riposte.Kind{
 	"ipfw_mac":              riposte.Address,
 	"ip-customblock":        riposte.Address,
 	"netsh":                 riposte.Address,
+	"win_route-null":        riposte.Address,
+	"block-ip":              riposte.Address,
 	"netsh-win-2016":        riposte.Address,
 	"cloudflare-ban":        riposte.Address,
 	"ossec-aws-waf":         riposte.Address,
@@ -36,6 +38,10 @@ var stockKinds = map[string]riposte.Kind{
 	"ossec-pagerduty":       riposte.None,
 	"wazuh-slack":           riposte.None,
 	"kaspersky":             riposte.None,
+	"quarantine":            riposte.File,
+	"isolate-host":          riposte.None,
+	"restart-service":       riposte.None,
+	"webhook":               riposte.None,
 }
 
 // StockKind returns what a program that ships with OSSEC or Wazuh acts on.
