@@ -65,11 +65,13 @@ type Settings struct {
 
 	// Addresses, networks and host names that no response may act on, besides
 	// those of ossec.conf.
-	Allow  []string `yaml:"allow" check:"host"`
-	Guard  Guard    `yaml:"guard"`
-	Ladder Ladder   `yaml:"ladder"`
-	Script Script   `yaml:"script"`
-	Mail   Mail     `yaml:"mail"`
+	Allow   []string `yaml:"allow" check:"host"`
+	Guard   Guard    `yaml:"guard"`
+	Ladder  Ladder   `yaml:"ladder"`
+	Script  Script   `yaml:"script"`
+	Mail    Mail     `yaml:"mail"`
+	Webhook Webhook  `yaml:"webhook"`
+	Isolate Isolate  `yaml:"isolate"`
 	// Further sources of events, besides those of ossec.conf.
 	Sources Sources `yaml:"sources"`
 	Log     Log     `yaml:"log"`
