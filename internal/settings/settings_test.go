@@ -63,6 +63,10 @@ mail:
   tls: always
   user: u
   password_file: /etc/riposte/secret
+webhook:
+  url: https://hooks.example/riposte
+isolate:
+  keep: [198.51.100.0/24]
 sources:
   alerts:
     - path: /var/ossec/logs/alerts/alerts.json

@@ -67,6 +67,7 @@ func TestStockNames(t *testing.T) {
 		{"firewalld-drop.sh", map[string]string{
 			"linux": "firewalld nftables iptables null_route hosts.deny", "openbsd": "pf null_route hosts.deny", "darwin": "pf null_route hosts.deny",
 			"freebsd": "pf ipfw null_route hosts.deny", "netbsd": "npf pf null_route hosts.deny", "windows": "windows_firewall null_route"}},
+		{"isolate-host", map[string]string{"": notHere, "linux": "isolation"}},
 		{"quarantine", map[string]string{"": notHere, "linux": "quarantine"}},
 		{"host-deny.sh host-deny", map[string]string{"": "hosts.deny"}},
 		{"route-null route-null.sh route-null.cmd route-null.exe win_route-null route-null-2012.cmd", map[string]string{"": "null_route"}},
