@@ -137,7 +137,7 @@ func (j *Journal) write(b *Batch) (err error) {
 	}
 	for i := range b.Change {
 		c := &b.Change[i]
-		if _, err := j.st.change.Exec(int64(c.Phase), nanos(c.Until), int64(c.Duration), c.State, c.Trouble, targetText(c.Key.Target), c.Key.Command); err != nil {
+		if _, err := j.st.change.Exec(int64(c.Phase), nanos(c.Until), int64(c.Duration), c.Rung, c.Force, c.State, c.Trouble, targetText(c.Key.Target), c.Key.Command); err != nil {
 			return err
 		}
 	}

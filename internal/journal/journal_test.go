@@ -379,11 +379,12 @@ func TestChanges(t *testing.T) {
 	endless := sample(3)
 	endless.Until = time.Time{}
 	commit(t, j, &Batch{Put: []Response{endless}, Open: []string{"o000001", "gone", "o000002"}})
-	c := Change{Key: order(1).Key(), Phase: Ending, Until: epoch.Add(time.Minute), Duration: time.Minute, State: "new", Trouble: "stuck"}
+	c := Change{Key: order(1).Key(), Phase: Ending, Until: epoch.Add(time.Minute), Duration: time.Minute, Rung: 1, Force: true, State: "new", Trouble: "stuck"}
 	commit(t, j, &Batch{Change: []Change{c}, Shift: -time.Hour, Settle: []string{"o000002"}, Offenders: []Offender{{Key: c.Key, Count: 3}},
 		Ended: map[riposte.Key]time.Time{c.Key: epoch}})
 	one, two := sample(1), sample(2)
 	one.Phase, one.Until, one.Duration, one.State, one.Trouble = Ending, epoch.Add(-59*time.Minute), time.Minute, "new", "stuck"
+	one.Rung, one.Force = 1, true
 	two.Until = two.Until.Add(-time.Hour)
 	want := map[riposte.Key]Response{one.Key(): one, two.Key(): two, endless.Key(): endless}
 	if d := cmp.Diff(want, load(t, j)); d != "" {

@@ -59,6 +59,8 @@ type Change struct {
 	Phase    Phase
 	Until    time.Time
 	Duration time.Duration
+	Rung     int
+	Force    bool
 	State    string
 	Trouble  string
 }

@@ -144,7 +144,7 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.addOrder, "INSERT OR IGNORE INTO orders (id, time, by, rule, alert, body) VALUES (?,?,?,?,?,?)"},
 		{&s.putResponse, "INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"},
 		{&s.dropOne, "DELETE FROM responses WHERE target = ? AND command = ?"},
-		{&s.change, "UPDATE responses SET phase = ?, until = ?, duration = ?, state = ?, trouble = ? WHERE target = ? AND command = ?"},
+		{&s.change, "UPDATE responses SET phase = ?, until = ?, duration = ?, rung = ?, force = ?, state = ?, trouble = ? WHERE target = ? AND command = ?"},
 		{&s.shift, "UPDATE responses SET until = until + ? WHERE until <> 0"},
 		{&s.ended, "UPDATE offenders SET until = ? WHERE target = ? AND command = ?"},
 		{&s.open, "INSERT OR IGNORE INTO pending (ord) VALUES (?)"},

@@ -1,0 +1,207 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"riposte"
+	"riposte/internal/journal"
+)
+
+// ErrNothing means that nothing in force is meant by a selection.
+var ErrNothing = errors.New("nothing of that is in force")
+
+// Selection names responses in force. All set fields must fit; the zero value
+// fits nothing.
+type Selection struct {
+	All     bool           // everything in force
+	Filter  journal.Filter // an order, a rule, a command, a time span
+	Target  string         // exactly this address, prefix, user or file
+	Command string         // name
+}
+
+// Undo takes back what is selected, at once, on behalf of by. It returns the receipts
+// of what was undone, and an error that joins what could not be; that is tried
+// again later. progress, if given, is told how far it has come; it must be
+// quick. A response that several commands share stays until the last is undone.
+func (x *Executor) Undo(ctx context.Context, s Selection, by string, progress func(done, total int)) ([]riposte.Receipt, error) {
+	var keys []riposte.Key
+	byJournal := s.Filter != journal.Filter{}
+	if byJournal {
+		list, err := x.o.Journal.InForce(ctx, s.Filter)
+		if err != nil {
+			return nil, err
+		}
+		for i := range list {
+			keys = append(keys, list[i].Key())
+		}
+	}
+	t := &tally{done: make(chan struct{}), progress: progress}
+	err := x.call(ctx, func() {
+		chosen := x.chosen(s, keys, byJournal)
+		t.begin(len(chosen))
+		for _, h := range chosen {
+			x.endHold(h, "undone by hand", by, t)
+		}
+		if len(chosen) > 1 {
+			x.note("undo", by, fmt.Sprintf("%d responses are taken back", len(chosen)))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if t.total == 0 {
+		return nil, ErrNothing
+	}
+	select {
+	case <-t.done:
+		return t.receipts, errors.Join(t.errs...)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-x.stopped:
+		return nil, ErrStopped
+	}
+}
+
+// chosen are the holds that a selection means.
+func (x *Executor) chosen(s Selection, keys []riposte.Key, byJournal bool) []*hold {
+	var out []*hold
+	fits := func(h *hold) bool {
+		return (s.Command == "" || h.def.command.Name == s.Command) && (s.Target == "" || h.target.Value == s.Target)
+	}
+	if byJournal {
+		for _, k := range keys {
+			if g := x.groups[k.Command]; g != nil {
+				if h := g.holds[k.Target]; h != nil && fits(h) {
+					out = append(out, h)
+				}
+			}
+		}
+		return out
+	}
+	if !s.All && s.Target == "" && s.Command == "" {
+		return nil
+	}
+	var want []riposte.Target
+	if s.Target != "" {
+		if t, err := riposte.ParseTarget(riposte.Address, s.Target); err == nil {
+			want = append(want, t)
+		}
+		want = append(want, riposte.Target{Kind: riposte.User, Value: s.Target}, riposte.Target{Kind: riposte.File, Value: s.Target})
+	}
+	for _, g := range x.groups {
+		if s.Command != "" && g.name != s.Command {
+			continue
+		}
+		if s.Target == "" {
+			for _, h := range g.holds {
+				out = append(out, h)
+			}
+			continue
+		}
+		for _, t := range want {
+			if h := g.holds[t]; h != nil {
+				out = append(out, h)
+			}
+		}
+	}
+	return out
+}
+
+// endHold takes a hold back: its time is up, or a person says so.
+func (x *Executor) endHold(h *hold, reason, by string, t *tally) {
+	if h.over {
+		if t != nil {
+			t.jobDone()
+		}
+		return
+	}
+	now := x.wall()
+	early := h.until == 0 || h.until > now
+	fresh := h.phase != journal.Ending
+	h.phase = journal.Ending
+	x.clock.set(h, 0)
+	if fresh && early {
+		// A crash must not bring back what a person took away.
+		x.change(h)
+		if h.duration > 0 {
+			x.book.endOffence(x.offenderKey(h.key()), instant(now))
+		}
+	}
+	x.passed.end = true
+	j := x.find(h, end)
+	if j == nil {
+		if tr, ok := x.troubles[h]; ok && by == "" && tr.reason != "" {
+			reason, by = tr.reason, tr.by // tried again on the same behalf
+		}
+		j = &job{kind: end, place: h.place(), hold: h, reason: reason, by: by}
+		x.push(j)
+	}
+	if t != nil {
+		j.tallies = append(j.tallies, t)
+	}
+}
+
+// due ends the holds whose time is up and tries again what could not be undone.
+func (x *Executor) due() {
+	const lot = 2000
+	now := x.wall()
+	for range lot {
+		if len(x.clock) == 0 || x.clock[0].at > now {
+			return
+		}
+		h := x.clock[0]
+		if h.phase == journal.Pending && (h.until == 0 || h.until > now) {
+			x.clock.set(h, 0)
+			x.adopt(h, false)
+			continue
+		}
+		x.endHold(h, "its time is up", "", nil)
+	}
+	x.more = true
+}
+
+// Forgive forgets the offences of what is selected, so that the next one counts
+// as the first, and returns how many offenders that were.
+func (x *Executor) Forgive(ctx context.Context, f journal.Filter, by string) (int, error) {
+	list, err := x.o.Journal.Offenders(ctx, f)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	err = x.call(ctx, func() {
+		for _, o := range list {
+			x.book.forgive = append(x.book.forgive, o.Key)
+			delete(x.book.offenders, o.Key)
+		}
+		x.note("forgive", by, fmt.Sprintf("%d offenders are forgiven, %s first", len(list), list[0].Key.Target))
+	})
+	return len(list), err
+}
+
+// tally counts the jobs behind one request. It belongs to the executor's
+// goroutine until done is closed.
+type tally struct {
+	total, left int
+	receipts    []riposte.Receipt
+	errs        []error
+	progress    func(done, total int)
+	done        chan struct{}
+}
+
+func (t *tally) begin(n int) {
+	t.total, t.left = n, n
+	if n == 0 {
+		close(t.done)
+	}
+}
+
+func (t *tally) jobDone() {
+	t.left--
+	if t.progress != nil {
+		t.progress(t.total-t.left, t.total)
+	}
+	if t.left == 0 {
+		close(t.done)
+	}
+}
