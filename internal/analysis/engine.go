@@ -1,7 +1,6 @@
 package analysis
 
 import (
-	"strings"
 	"time"
 
 	"riposte"
@@ -44,7 +43,7 @@ type Engine struct {
 
 	now    int64 // seconds; never goes back
 	hour   int64
-	last   [3]string // the last records, for the live OSSEC
+	last   [3][]byte // the last records, for the live OSSEC
 	lastAt int
 	serial uint64
 	cur    past
@@ -144,11 +143,11 @@ func (e *Engine) repeated(r *record) bool {
 		return false
 	}
 	for _, s := range e.last {
-		if s == r.full && s != "" {
+		if string(s) == r.full && len(s) > 0 {
 			return true
 		}
 	}
-	e.last[e.lastAt] = strings.Clone(r.full)
+	e.last[e.lastAt] = append(e.last[e.lastAt][:0], r.full...)
 	e.lastAt = (e.lastAt + 1) % len(e.last)
 	return false
 }
