@@ -8,8 +8,10 @@ import (
 	"time"
 )
 
-// lazy is how long a commit that nobody waits for may stay off the disk.
-const lazy = 50 * time.Millisecond
+// lazy is how long a commit that nobody waits for may stay off the disk. What it
+// tells of is gone with the kernel anyway when the machine loses power; and a
+// flush holds up the commits that meet it for some milliseconds.
+const lazy = time.Second
 
 // flusher brings the write-ahead log to the disk, one flush for all commits that
 // came before it. It works on a descriptor of its own, so that the writer never
