@@ -52,16 +52,16 @@ func (f *finder) index(s string, from int) int {
 		}
 		return -1
 	}
-	nextLow, nextUp := i-1, i-1 // the next places of either case, once they are past i
 	for i <= end {
-		if nextLow < i {
-			nextLow = next(s, i, end, f.low)
+		near := s[i:min(i+findAhead, end+1)]
+		low := strings.IndexByte(near, f.low)
+		if low >= 0 {
+			near = near[:low]
 		}
-		if nextUp < i {
-			nextUp = next(s, i, end, f.up)
-		}
-		if i = min(nextLow, nextUp); i > end {
-			break
+		if up := strings.IndexByte(near, f.up); up >= 0 {
+			i += up
+		} else if i += len(near); low < 0 {
+			continue
 		}
 		if f.is(s, i-at) {
 			return i - at
@@ -71,13 +71,8 @@ func (f *finder) index(s string, from int) int {
 	return -1
 }
 
-// next returns the place of c in s from i to end, or one behind end.
-func next(s string, i, end int, c byte) int {
-	if k := strings.IndexByte(s[i:end+1], c); k >= 0 {
-		return i + k
-	}
-	return end + 1
-}
+// findAhead is how far one case of a letter is looked for before the other.
+const findAhead = 512
 
 // is reports whether the literal stands at i.
 func (f *finder) is(s string, i int) bool {

@@ -24,6 +24,7 @@ const (
 	maxExact  = 16  // texts that sequences may multiply to
 	maxSome   = 200 // alternatives worth looking for
 	maxLetter = 4   // characters of a set that are written out
+	maxAll    = 16  // texts remembered as occurring in all matches
 )
 
 // require works out needs bottom up.
@@ -194,14 +195,14 @@ func (b *needsBuilder) add(r needs) {
 		b.row = slices.Clone(r.exact)
 	} else {
 		b.offer(r.some)
-		b.all = append(b.all, r.all...)
+		b.all = append(b.all, r.all[:min(len(r.all), maxAll-len(b.all))]...)
 	}
 }
 
 // flush ends a row of known texts.
 func (b *needsBuilder) flush() {
 	b.offer(worth(b.row))
-	if len(b.row) == 1 && b.row[0] != "" {
+	if len(b.row) == 1 && b.row[0] != "" && len(b.all) < maxAll {
 		b.all = append(b.all, b.row[0])
 	}
 	b.row = []string{""}
@@ -226,9 +227,9 @@ func (b *needsBuilder) done() needs {
 }
 
 // worth returns the texts without those that hold another one, or nil if one of
-// them is empty.
+// them is empty or they are too many.
 func worth(texts []string) []string {
-	if len(texts) == 0 || slices.Contains(texts, "") {
+	if len(texts) == 0 || len(texts) > maxSome || slices.Contains(texts, "") {
 		return nil
 	}
 	var out []string

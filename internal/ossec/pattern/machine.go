@@ -7,7 +7,7 @@ package pattern
 
 const (
 	unset    = -2      // an end pointer or mark that was never set; -1 is a value
-	maxSteps = 1 << 22 // plus 64 for each byte: then there is no match
+	maxSteps = 1 << 22 // plus stepsPerByte for each byte: then there is no match
 )
 
 func (r *osRegex) match(s string) bool {
@@ -17,6 +17,7 @@ func (r *osRegex) match(s string) bool {
 }
 
 func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
+	budget := maxSteps + stepsPerByte*len(s)
 	for i := range r.alts {
 		a := &r.alts[i]
 		switch {
@@ -26,11 +27,11 @@ func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
 				return end, caps, true
 			}
 		case !r.capturing:
-			if end, ok := a.run(s, nil, false); ok {
+			if end, ok := a.run(s, nil, false, &budget); ok {
 				return end, caps, true
 			}
 		default:
-			if end, all, ok, final := a.capture(s, caps); ok || final {
+			if end, all, ok, final := a.capture(s, caps, &budget); ok || final {
 				return end, all, ok
 			}
 		}
@@ -64,13 +65,13 @@ func (a *osAlt) matchPlain(s string) (int, bool) {
 
 // capture runs the automaton with marks made where the captures are to be. final
 // says that this is the verdict on the whole expression even if it is no match.
-func (a *osAlt) capture(s string, caps []Span) (end int, _ []Span, ok, final bool) {
+func (a *osAlt) capture(s string, caps []Span, budget *int) (end int, _ []Span, ok, final bool) {
 	base := len(caps)
 	for range a.pars / 2 {
 		caps = append(caps, Span{unset, unset})
 	}
 	marks := caps[base:]
-	if end, ok = a.run(s, marks, true); !ok {
+	if end, ok = a.run(s, marks, true, budget); !ok {
 		return 0, caps[:base], false, false
 	}
 	n := 0
@@ -104,19 +105,18 @@ func (c *cell) takes(b byte) bool {
 // run tries one alternative. It returns the end pointer. Places where the
 // automaton would do nothing but go on are passed in one go, see skip and
 // cell.run; everything else is its own behaviour.
-func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
+func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, bool) {
 	type slot struct{ j, i int }
 	var (
-		slots  [4]slot
-		used   int
-		n      = len(s)
-		i, j   int
-		last   = 0
-		first  = unset
-		more   bool
-		fresh  = !a.begin && a.head.lit != "" // at a place to start from
-		cells  = a.cells
-		budget = maxSteps + 64*n
+		slots [4]slot
+		used  int
+		n     = len(s)
+		i, j  int
+		last  = 0
+		first = unset
+		more  bool
+		fresh = !a.begin && a.head.lit != "" // at a place to start from
+		cells = a.cells
 	)
 	for i < n {
 		if fresh && !(more && a.calm) {
@@ -125,7 +125,7 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 			}
 		}
 		fresh = false
-		if budget--; budget < 0 {
+		if *budget--; *budget < 0 {
 			return 0, false
 		}
 		c := s[i]
@@ -173,7 +173,7 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 					from := i
 					for i++; i < n && run.has(s[i]); i++ {
 					}
-					budget -= (i - from) >> 3
+					*budget -= (i - from) >> 3
 					last = i - 1
 					continue
 				}
@@ -186,9 +186,11 @@ func (a *osAlt) run(s string, marks []Span, capturing bool) (int, bool) {
 				switch next := &cells[x]; {
 				case next.kind == cellEnd:
 					// To the end of the run; the mark goes with it.
+					from := i
 					for i < n && classOf[s[i]]&cl.mask != 0 {
 						i++
 					}
+					*budget -= (i - from) >> 3
 					if par >= 0 {
 						setMark(marks, uint16(par), i)
 					}

@@ -56,11 +56,15 @@ func newPCRE(d ossec.Dialect, tree *pcreTree, captures bool) (*pcre, error) {
 }
 
 func (m *pcre) match(s string) bool {
-	_, _, ok := m.find(s, nil)
+	_, _, ok := m.locate(s, nil, false)
 	return ok
 }
 
 func (m *pcre) find(s string, caps []Span) (int, []Span, bool) {
+	return m.locate(s, caps, m.prog.groups > 0)
+}
+
+func (m *pcre) locate(s string, caps []Span, capture bool) (int, []Span, bool) {
 	p := m.prog
 	if m.utf && !utf8.ValidString(s) {
 		return 0, caps, false
@@ -81,7 +85,7 @@ func (m *pcre) find(s string, caps []Span) (int, []Span, bool) {
 	}
 	t.regs = t.regs[:p.slots]
 	end, ok := p.search(t, s, from)
-	if ok && p.groups > 0 {
+	if ok && capture {
 		caps = m.captures(t.regs, caps)
 	}
 	return m.endPointer(end), caps, ok

@@ -46,10 +46,9 @@ func (p *prog) choice(in *inst) int32 {
 	return int32(first)
 }
 
-// fill works out the table from the entries in lists[0].
+// fill works out the table from the entries.
 func (t *altTable) fill(f *firstFinder) {
-	entries := t.lists[0]
-	t.lists = nil
+	entries := t.entries
 	// Bytes (and the end, as number 256) that no alternative tells apart form a
 	// class; every alternative splits classes.
 	const all = 256 + 1
@@ -169,9 +168,7 @@ func (f *firstFinder) first(pc int32) (set byteSet, end bool) {
 		case opSplit:
 			f.work = append(f.work, in.x, in.y)
 		case opAlt:
-			for _, l := range in.rare.alt.lists {
-				f.work = append(f.work, l...)
-			}
+			f.work = append(f.work, in.rare.alt.entries...)
 		case opJump, opLook:
 			f.work = append(f.work, in.x)
 		case opRound:

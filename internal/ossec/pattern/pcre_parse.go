@@ -174,7 +174,9 @@ func (p *pcreParser) sequence() (*node, error) {
 			continue
 		}
 		start := p.pos
-		if quoted, n, err := p.quoted(); err != nil {
+		if n := p.plainRun(); n != nil {
+			b.add(n, false)
+		} else if quoted, n, err := p.quoted(); err != nil {
 			return nil, err
 		} else if quoted {
 			if n != nil {
@@ -199,6 +201,38 @@ func (p *pcreParser) sequence() (*node, error) {
 	}
 	return b.node(), nil
 }
+
+// plainRun reads characters that stand for themselves, up to the one that a
+// quantifier takes; nil if there are not at least two.
+func (p *pcreParser) plainRun() *node {
+	end := p.pos
+	for end < len(p.text) && plainBytes.has(p.text[end]) && !(p.opts.extended && extendedBytes.has(p.text[end])) {
+		end++
+	}
+	if end < len(p.text) && strings.IndexByte("*+?{ \t\n\v\f\r#(\\", p.text[end]) >= 0 {
+		end-- // it may be quantified
+	}
+	if end-p.pos < 2 {
+		return nil
+	}
+	text := p.text[p.pos:end]
+	fold := p.opts.caseless && hasLetter(text)
+	if fold {
+		if p.utf && strings.ContainsAny(text, "kKsS") {
+			return nil // letters with relatives above 127
+		}
+		text = lowerASCII(text)
+	}
+	p.pos = end
+	return &node{kind: nodeLit, text: text, fold: fold}
+}
+
+// The characters that mean nothing else than themselves, and those of them that
+// do in extended mode.
+var (
+	plainBytes    = setOf(" -#%-',--/-;<->@-Z]-]_-z}-~")
+	extendedBytes = setOf("\t-\r - #-#")
+)
 
 // skipBlank skips what extended mode ignores.
 func (p *pcreParser) skipBlank() bool {

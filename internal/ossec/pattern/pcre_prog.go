@@ -97,9 +97,10 @@ func (in *inst) extra() *rareInst {
 
 // altTable tells which alternatives can start with a byte.
 type altTable struct {
-	byByte [256]uint8 // index in lists
-	atEnd  uint8      // the same at the end of the subject
-	lists  [][]int32  // entries into the code, in order of preference
+	entries []int32    // of all alternatives into the code, in order of preference
+	byByte  [256]uint8 // index in lists
+	atEnd   uint8      // the same at the end of the subject
+	lists   [][]int32  // those of entries that are worth trying
 }
 
 // maxCode is the number of instructions up to which an expression is accepted,
@@ -130,6 +131,7 @@ func compileTree(t *pcreTree, captures bool, must []string) (*prog, error) {
 	if c.keep {
 		p.slots = 2 * t.groups
 	}
+	p.code = make([]inst, 0, 8)
 	c.node(t.root)
 	c.emit(inst{op: opMatch})
 	if c.tooLarge {
@@ -243,7 +245,7 @@ func (c *compiler) alternatives(subs []*node) {
 	for _, j := range jumps {
 		c.p.code[j].x = c.here()
 	}
-	c.p.code[at].rare.alt.lists = [][]int32{entries}
+	c.p.code[at].rare.alt.entries = entries
 }
 
 // look emits a look-around. Each alternative of a look-behind first steps back

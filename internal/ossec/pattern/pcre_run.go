@@ -13,16 +13,19 @@ import (
 // a well-behaved one needs starts again with a memory of the choices that
 // failed: since a choice at a position fails or not whatever came before, none
 // is explored twice, and the time is bounded by the size of the expression
-// times that of the subject. Where a choice does depend on what came before
-// (look-around, atomic groups, back-references) there is only a limit on the
-// steps, as PCRE2 has one, and a search that reaches it finds nothing.
+// times that of the subject, up to hardSteps, some tenths of a second. Where a
+// choice does depend on what came before (look-around, atomic groups,
+// back-references) there is only a limit on the steps, as PCRE2 has one. A search
+// that reaches a limit finds nothing.
 const (
 	easySteps    = 2000    // plus easyPerByte for each byte: then comes the memory
-	easyPerByte  = 16      //
-	maxMemory    = 1 << 29 // bits
+	easyPerByte  = 4       //
+	maxMemory    = 1 << 27 // bits
+	hardSteps    = 1 << 25 // with memory
 	stepLimit    = 1 << 22 // where there can be no memory
 	stepsPerByte = 64      // the same, for each byte
 	stackReserve = 64      // frames
+	maxStack     = 1 << 20 // frames: then the search gives up
 )
 
 // thread is the state of one search.
@@ -30,7 +33,8 @@ type thread struct {
 	s      string
 	regs   []int32
 	stack  []frame
-	budget int
+	budget int // steps left
+	passed int // bytes that runs have gone over, forth and back
 	// tried has a bit for each choice and position, once remembers is set.
 	remembers bool
 	tried     []uint64
@@ -69,7 +73,7 @@ var threads = sync.Pool{New: func() any { return &thread{stack: make([]frame, 0,
 // what p.next returned for the start of s, and leaves the captures in t.regs. It
 // returns the end of the match.
 func (p *prog) search(t *thread, s string, from int) (int, bool) {
-	t.s = s
+	t.s, t.passed = s, 0
 	t.budget = easySteps + easyPerByte*len(s)
 	if !p.memoable {
 		t.budget = stepLimit + stepsPerByte*len(s)
@@ -88,7 +92,7 @@ func (p *prog) remember(t *thread) bool {
 	if bits > maxMemory {
 		return false
 	}
-	t.remembers, t.budget = true, 1<<62
+	t.remembers, t.budget, t.passed = true, hardSteps, 0
 	words := (bits + 63) / 64
 	if cap(t.tried) < words {
 		t.tried = make([]uint64, words)
@@ -227,13 +231,16 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 			}
 		case opRun:
 			if next, ok := p.enterRun(t, in, pc, pos, base); ok {
-				budget -= (next - pos) >> 3
 				pos = next
 				pc++
 				continue
 			}
 		case opSplit:
 			if t.remembers && !t.first(in, pos) {
+				break
+			}
+			if len(t.stack) > maxStack {
+				budget = -1
 				break
 			}
 			x := pos < len(s) && in.set.has(s[pos]) || pos == len(s) && in.endOK
@@ -251,6 +258,10 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 			}
 		case opAlt:
 			if t.remembers && !t.first(in, pos) {
+				break
+			}
+			if len(t.stack) > maxStack {
+				budget = -1
 				break
 			}
 			k := in.rare.alt.atEnd
@@ -311,8 +322,8 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 			}
 		}
 		// That way failed: take the last one left open.
-		if budget < 0 {
-			t.budget = budget
+		if budget < t.passed>>3 {
+			t.budget = -1
 			t.stack = t.stack[:base]
 			return 0, exhausted
 		}
@@ -343,6 +354,7 @@ func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bo
 		}
 		pos++
 	}
+	t.passed += lo - start
 	if t.remembers {
 		return p.enterRunOnce(t, in, pc, start, lo, limit)
 	}
@@ -352,6 +364,7 @@ func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bo
 	for pos < limit && in.set.has(s[pos]) {
 		pos++
 	}
+	t.passed += pos - lo
 	if in.mode == possessive {
 		return pos, true
 	}
@@ -388,6 +401,7 @@ func (p *prog) enterRunOnce(t *thread, in *inst, pc int32, start, lo, limit int)
 			break
 		}
 	}
+	t.passed += pos - lo
 	if in.mode == possessive {
 		return pos, true
 	}
@@ -408,31 +422,36 @@ func (in *inst) mayFollow(s string, pos int) bool {
 // giveBack goes from pos down to lo to a place where what follows can start.
 func (t *thread) giveBack(in *inst, pc int32, pos, lo int) (int, bool) {
 	s := t.s
+	from := pos
 	for ; pos >= lo; pos-- {
 		if !in.mayFollow(s, pos) {
 			continue
 		}
+		t.passed += from - pos
 		if pos > lo {
 			t.stack = append(t.stack, frame{kind: frameRun, mode: greedy, pc: pc, pos: int32(pos - 1), x: int32(lo)})
 		}
 		return pos, true
 	}
+	t.passed += from - pos
 	return 0, false
 }
 
 // take goes from pos up to limit to a place where what follows can start.
 func (t *thread) take(in *inst, pc int32, pos, limit int) (int, bool) {
-	s := t.s
+	s, from := t.s, pos
 	for {
 		ok := in.mayFollow(s, pos)
 		more := pos < limit && in.set.has(s[pos])
 		if ok {
+			t.passed += pos - from
 			if more {
 				t.stack = append(t.stack, frame{kind: frameRun, mode: lazy, pc: pc, pos: int32(pos + 1), x: int32(limit)})
 			}
 			return pos, true
 		}
 		if !more {
+			t.passed += pos - from
 			return 0, false
 		}
 		pos++
