@@ -31,9 +31,11 @@ func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
 				return end, caps, true
 			}
 		default:
-			if end, all, ok, final := a.capture(s, caps, &budget); ok || final {
+			end, all, ok, final := a.capture(s, caps, &budget)
+			if ok || final {
 				return end, all, ok
 			}
+			caps = all // no longer, but perhaps with more room
 		}
 	}
 	return 0, caps, false
