@@ -60,6 +60,10 @@ type Options struct {
 	// a command resolves to them today.
 	Mechanisms []enforce.Mechanism
 	Host       string // agent id of this host, for receipts
+	// Boot tells one run of the machine from another. What a mechanism that is
+	// no Lister holds is put back when it has changed; "" puts it back at every
+	// start, and leaves it to the mechanism to see that it is there.
+	Boot string
 
 	// Notify is told every receipt, in order, from a goroutine of its own. It may
 	// take its time; when it falls far behind, receipts are left out (they are

@@ -20,13 +20,14 @@ import (
 // host is an executor on a fake host, in a synctest bubble.
 type host struct {
 	testing.TB
-	path  string
-	o     Options
-	fw    *lister   // "fw", "fw2": a packet filter
-	sh    *parallel // "sh", "sh2": a script
-	once  *fake     // "once": what leaves nothing to undo
-	file  *lister   // "file": hosts.deny
-	clock time.Duration
+	path   string
+	o      Options
+	fw     *lister   // "fw", "fw2": a packet filter
+	sh     *parallel // "sh", "sh2": a script
+	once   *fake     // "once": what leaves nothing to undo
+	file   *lister   // "file": hosts.deny
+	clock  time.Duration
+	noBoot bool
 
 	x      *Executor
 	j      *journal.Journal
@@ -41,7 +42,7 @@ func newHost(t testing.TB) *host {
 	h.fw = &lister{fake: newFake("fw")}
 	h.sh = &parallel{fake: newFake("sh")}
 	h.sh.fake.parallel, h.sh.durable = 4, true
-	h.sh.result = func(e *enforce.Effect) enforce.Result { return enforce.Result{State: "state of " + e.Target.Value} }
+	h.sh.script = true
 	h.once = newFake("once")
 	h.once.kind = riposte.None
 	h.once.sheds, h.sh.sheds = true, true
@@ -77,6 +78,9 @@ func (h *host) start() {
 	}
 	o := h.o
 	o.Journal, o.Host = h.j, "000"
+	if !h.noBoot {
+		o.Boot = fmt.Sprint("boot ", h.sh.boot)
+	}
 	if o.Resolve == nil {
 		o.Resolve = h.mechanism
 	}

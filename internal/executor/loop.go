@@ -40,13 +40,15 @@ type loop struct {
 	guard    *guard.Guard
 	paused   *pause
 	trial    *trial
-	drift    time.Duration // of the wall clock against Elapsed
+	read     int64         // the wall clock
+	drift    time.Duration // of it against Elapsed
 
 	started               time.Time
 	putBack               []*hold // found missing at the start, and not yet a job
 	firstJobs, firstLists int     // of the first reconciliation, outstanding
 	opened                bool    // orders are taken
 	isReady               bool
+	rebooted              bool // the machine was started anew since the last run
 	stopping              bool
 	more                  bool // there is more to do before sleeping
 	busy                  int  // batches at work
@@ -69,9 +71,10 @@ func (l *loop) init(x *Executor) {
 // tried again.
 type trouble struct{ words, reason, by string }
 
-// now is the wall clock, wall the same in nanoseconds.
-func (x *Executor) now() time.Time { return x.o.Now().Round(0).UTC() }
-func (x *Executor) wall() int64    { return x.o.Now().UnixNano() }
+// now is the wall clock as watchClock last read it, wall the same in
+// nanoseconds: whatever is decided between two looks is decided on one clock.
+func (x *Executor) now() time.Time { return instant(x.read) }
+func (x *Executor) wall() int64    { return x.read }
 
 func (x *Executor) laneOf(m enforce.Mechanism) *lane {
 	k := laneKey{m.Name(), m.Kind()}
@@ -106,7 +109,7 @@ func (x *Executor) Run(ctx context.Context) error {
 	defer x.endWork()
 	x.tell.start()
 	defer x.tell.stop()
-	x.started, x.drift = time.Now(), x.clockDrift()
+	x.started, x.drift = time.Now(), x.readClock()
 	if err := x.restore(ctx); err != nil {
 		return fmt.Errorf("restore what is in force: %w", err)
 	}
@@ -202,13 +205,17 @@ func (x *Executor) sleep(ctx context.Context) {
 	case <-t.C:
 		return
 	case s := <-inbox:
+		x.watchClock()
 		x.current = s
 		x.takeSome()
 	case do := <-x.calls:
+		x.watchClock()
 		do()
 	case b := <-x.results:
+		x.watchClock()
 		x.finish(b)
 	case l := <-x.listed:
+		x.watchClock()
 		x.compare(l)
 	case js := <-x.synced:
 		x.safe(js)

@@ -96,7 +96,6 @@ func (r *recorder) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 func newLife(t testing.TB, dir string) *life {
 	l := &life{host: newHost(t), accepted: map[string]bool{}}
 	l.path = filepath.Join(dir, "journal.db")
-	l.sh.result, l.sh.script = nil, true
 	return l
 }
 

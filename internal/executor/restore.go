@@ -147,7 +147,15 @@ func (x *Executor) takeUp(h *hold, now int64) {
 		x.adopt(h, true)
 	default:
 		x.clock.set(h, h.until)
-		if l.lister == nil && x.held(h.place()) == h {
+		if l.lister != nil {
+			return // it is compared with what the mechanism lists
+		}
+		if x.o.Boot != "" && x.rebooted {
+			// To put it back is an intent like the first.
+			h.phase = journal.Pending
+			x.change(h)
+		}
+		if x.o.Boot == "" || x.rebooted {
 			x.push(&job{kind: repair, place: h.place(), hold: h, first: true})
 		}
 	}
@@ -220,7 +228,7 @@ func (x *Executor) forgetOld(ctx context.Context) {
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
-		if n, err := x.o.Journal.Forget(x.now().Add(-x.o.ForgetAfter)); err != nil {
+		if n, err := x.o.Journal.Forget(x.o.Now().Add(-x.o.ForgetAfter)); err != nil {
 			x.o.Log.Error("old offenders cannot be forgotten", "error", err)
 		} else if n > 0 {
 			x.o.Log.Debug("offenders are forgotten", "count", n)
@@ -238,6 +246,9 @@ func (x *Executor) restoreMeta(ctx context.Context) error {
 	meta, err := x.o.Journal.Meta(ctx)
 	if err != nil {
 		return err
+	}
+	if x.rebooted = meta["boot"] != x.o.Boot; x.rebooted {
+		x.book.meta["boot"] = x.o.Boot
 	}
 	for key, to := range map[string]any{"paused": &x.paused, "trial": &x.trial} {
 		if text := meta[key]; text != "" {

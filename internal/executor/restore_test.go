@@ -18,6 +18,7 @@ import (
 // reboot empties what a kernel forgets.
 func (h *host) reboot() {
 	h.fw.table, h.sh.table = map[riposte.Target]time.Time{}, map[riposte.Target]time.Time{}
+	h.sh.boot++
 }
 
 func TestARestartKeepsWhatIsInForce(t *testing.T) {
@@ -34,7 +35,7 @@ func TestARestartKeepsWhatIsInForce(t *testing.T) {
 		h.start()
 		h.agree()
 		h.want("the filter was asked", h.fw.asked()+h.file.asked(), "")
-		h.want("the script was asked, with its state", h.sh.asked(), "apply 203.0.0.1")
+		h.want("the script was asked", h.sh.asked(), "")
 		time.Sleep(50 * sec)
 		h.agree()
 		if h.file.has(addr(1)) || !h.fw.has(addr(1)) {
@@ -49,9 +50,16 @@ func TestARestartKeepsWhatIsInForce(t *testing.T) {
 		if got := h.fw.table[addr(1)].Sub(time.Now()); got != 400*sec {
 			h.Errorf("restored for %s, want the 400 s that were left", got)
 		}
-		if !strings.Contains(h.history(), "repaired fw 203.0.0.1") {
-			h.Error("nothing told of the restoration")
+		if told := h.history(); !strings.Contains(told, "repaired fw 203.0.0.1") || !strings.Contains(told, "repaired sh 203.0.0.1") {
+			h.Errorf("nothing told of the restoration: %s", told)
 		}
+		h.noBoot = true // nobody knows about the machine: the script is asked
+		h.stop()
+		h.start()
+		<-h.x.Ready()
+		h.want("the script was asked, with its state", h.sh.asked(), "apply 203.0.0.1, apply 203.0.0.1")
+		h.noBoot = false
+		h.agree()
 		h.stop()
 		time.Sleep(1000 * sec)
 		h.start()

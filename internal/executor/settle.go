@@ -284,6 +284,10 @@ func (x *Executor) settleRepair(j *job, res *enforce.Result, moot bool) {
 	}
 	if j.place.lane.lister == nil {
 		x.setMissing(j.place, "")
+		if h := j.hold; h.phase == journal.Pending && x.find(h, begin) == nil {
+			h.phase = journal.Held
+			x.change(h)
+		}
 	}
 	same := res.State == "" || res.State == j.place.state()
 	if !same {

@@ -14,15 +14,17 @@ import (
 // sets before it counts as having been set. Slewing stays far below.
 const stepSize = 500 * time.Millisecond
 
-// clockDrift is how far the wall clock is ahead of the one that nobody sets.
-func (x *Executor) clockDrift() time.Duration {
-	return time.Duration(x.wall()) - x.o.Elapsed()
+// readClock reads the wall clock and returns how far it is ahead of the one
+// that nobody sets.
+func (x *Executor) readClock() time.Duration {
+	x.read = x.o.Now().UnixNano()
+	return time.Duration(x.read) - x.o.Elapsed()
 }
 
 // watchClock moves all ends with a wall clock that was set, so that what is in
 // force lasts as long as it was given.
 func (x *Executor) watchClock() {
-	drift := x.clockDrift()
+	drift := x.readClock()
 	by := drift - x.drift
 	x.drift = drift
 	if by > -stepSize && by < stepSize {
