@@ -37,8 +37,8 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 		Events: d.events.Load(), Alerts: d.fired.Load(), Orders: d.orders.Load(), Refused: d.refused.Load(),
 		Problems: slices.Concat(d.problems, d.journal.Problems()),
 	}
-	if why := d.observing(w); why != "" {
-		s.Mode, s.Reason = "observe", why
+	if w.Observing != "" {
+		s.Mode, s.Reason = "observe", w.Observing
 	}
 	if open := d.guard.BreakerOpen(); open != "" {
 		s.Problems = append(s.Problems, open)
@@ -220,8 +220,12 @@ func (c *control) Unblock(ctx context.Context, r api.UnblockRequest) ([]riposte.
 	case err != nil && len(rs) == 0:
 		return nil, err
 	}
+	rs = append(rs, notUndone(r.Target, err)...)
 	if r.Forgive {
 		for _, x := range rs {
+			if x.Outcome == riposte.Failed {
+				continue
+			}
 			f := journal.Filter{Target: x.Target.Value, Command: x.Command}
 			if _, err := c.executor.Forgive(ctx, f, r.By); err != nil {
 				return rs, err
@@ -229,6 +233,26 @@ func (c *control) Unblock(ctx context.Context, r api.UnblockRequest) ([]riposte.
 		}
 	}
 	return rs, nil
+}
+
+// notUndone makes receipts of what could not be taken back when other things
+// could.
+func notUndone(target string, err error) (rs []riposte.Receipt) {
+	each := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		each = joined.Unwrap()
+	}
+	for _, err := range each {
+		if err == nil {
+			continue
+		}
+		r := riposte.Receipt{Host: "000", Time: time.Now().UTC(), Outcome: riposte.Failed, Reason: err.Error() + "; it is tried again"}
+		if target != "" {
+			r.Target = parseTarget(target)
+		}
+		rs = append(rs, r)
+	}
+	return rs
 }
 
 // Forgive implements api.Control.
@@ -353,7 +377,7 @@ func (c *control) Reload(ctx context.Context) (api.Reloaded, error) {
 
 // Reload reads settings, configuration and rules again, builds everything anew
 // and swaps it in between two batches. On any error the old stays. What is
-// built only at a start (state, logs, socket, mechanisms, mode) is as it was.
+// built only at a start (state, logs, socket, mechanisms) is as it was.
 func (d *Daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 	d.reload.Lock()
 	defer d.reload.Unlock()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -119,10 +120,9 @@ func (d *Daemon) open(w *World) (err error) {
 	if err := d.openMechanisms(w); err != nil {
 		return err
 	}
-	observe := d.observing(w) != ""
 	d.executor = executor.New(executor.Options{
 		Journal: d.journal, Guard: d.guard, Resolve: d.registry.Resolve, Mechanisms: d.registry.Mechanisms(),
-		Host: "000", Observe: func(riposte.Command) bool { return observe }, OnStop: executor.OnStop(s.OnStop),
+		Host: "000", Observe: func(riposte.Command) bool { return d.world.Load().Observing != "" }, OnStop: executor.OnStop(s.OnStop),
 		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log,
 	})
 	d.positions.journal = d.journal
@@ -175,19 +175,6 @@ func closer[T any, P interface {
 	return p
 }
 
-// observing says why this riposte only observes, "" when it enforces.
-func (d *Daemon) observing(w *World) string {
-	switch {
-	case w.Settings.Mode == settings.Observe:
-		return "as riposte.yaml says"
-	case w.Config.Off:
-		return "active response is disabled in " + w.ConfigName
-	case !host.EffectivePrivileges().NetAdmin:
-		return "no right to change the firewall: run riposte as root to enforce"
-	}
-	return ""
-}
-
 // run starts the parts front to back and stops them back to front.
 func (d *Daemon) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -232,7 +219,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	if err := d.watch(d.world.Load()); err != nil {
 		cancel(err)
 	}
-	listener, err := host.ListenUnix(d.world.Load().Settings.Socket, 0o600)
+	listener, err := listen(d.world.Load().Settings.Socket)
 	if err != nil {
 		cancel(err)
 	} else {
@@ -289,6 +276,14 @@ func (d *Daemon) finish(ctx context.Context) {
 		case <-tick:
 		}
 	}
+}
+
+// listen opens the control socket, and makes its folder if need be.
+func listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of the control socket: %w", err)
+	}
+	return host.ListenUnix(path, 0o600)
 }
 
 // stopped returns why ctx ended, nil when it was asked to.

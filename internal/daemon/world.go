@@ -16,6 +16,7 @@ import (
 	"riposte"
 	"riposte/internal/analysis"
 	"riposte/internal/check"
+	"riposte/internal/host"
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/conf"
 	rules "riposte/internal/ossec/ruleset"
@@ -33,6 +34,7 @@ type World struct {
 	Planner  *response.Planner
 	Report   *check.Report
 
+	Observing  string // why nothing is to be changed, in words; "": responses are carried out
 	Builtin    bool   // the configuration is riposte's own
 	ConfigName string // where the configuration came from, in words
 	RulesName  string // likewise the rules
@@ -82,6 +84,7 @@ func Load(s *settings.Settings, ids *response.IDs) (*World, error) {
 		w.Builtin = true
 		w.ConfigName = fmt.Sprintf("built-in (there is no %s)", s.ConfPath())
 	}
+	w.Observing = w.observing()
 	w.Planner = response.New(w.Config, s.Dialect, ids)
 	return w, nil
 }
@@ -107,6 +110,19 @@ func journalKept() bool {
 		}
 	}
 	return false
+}
+
+// observing says why a riposte only observes, "" when it enforces.
+func (w *World) observing() string {
+	switch {
+	case w.Settings.Mode == settings.Observe:
+		return "as riposte.yaml says"
+	case w.Config.Off:
+		return "active response is disabled in " + w.ConfigName
+	case !host.EffectivePrivileges().NetAdmin:
+		return "no right to change the firewall: run riposte as root to enforce"
+	}
+	return ""
 }
 
 // builtinText returns a built-in file, to show its lines.
