@@ -18,7 +18,7 @@ import (
 )
 
 // ErrNotRunning means that no riposte answers on the socket.
-var ErrNotRunning = errors.New("riposte is not running")
+var ErrNotRunning = errors.New("the daemon is not running")
 
 // Client talks to the daemon on its control socket. It is a Control.
 type Client struct {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -88,8 +89,13 @@ func newRootCommand(e *env) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
+		Args:          verbs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exitError{exitUsage, fmt.Errorf("%w; %s --help shows what there is", err, cmd.CommandPath())}
+	})
+	root.SetHelpCommand(newHelpCommand())
 	f := root.PersistentFlags()
 	f.BoolVar(&e.json, "json", false, "print JSON")
 	f.StringVar(&e.settings, "settings", "", "riposte.yaml (default /etc/riposte/riposte.yaml if it exists)")
@@ -154,6 +160,46 @@ func (e *env) print(v any, text func(w io.Writer)) error {
 	enc := json.NewEncoder(e.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [VERB]",
+		Short: "What a verb does and takes",
+		RunE: func(cmd *cobra.Command, a []string) error {
+			of, left, err := cmd.Root().Find(a)
+			if err == nil {
+				err = verbs(of, left)
+			}
+			if err != nil {
+				return err
+			}
+			of.InitDefaultHelpFlag()
+			of.InitDefaultVersionFlag()
+			return of.Help()
+		},
+	}
+}
+
+// verbs refuses what is not a verb of a command that only has verbs.
+func verbs(cmd *cobra.Command, a []string) error {
+	if len(a) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	err := fmt.Errorf("%s has no verb %q; %[1]s --help shows what there is", cmd.CommandPath(), a[0])
+	if near := cmd.SuggestionsFor(a[0]); len(near) > 0 {
+		err = fmt.Errorf("%s has no verb %q (did you mean %s?)", cmd.CommandPath(), a[0], strings.Join(near, ", "))
+	}
+	return &exitError{exitUsage, err}
+}
+
+// none refuses any argument.
+func none(_ *cobra.Command, a []string) error {
+	if len(a) > 0 {
+		return fmt.Errorf("no argument is expected, got %q", a[0])
+	}
+	return nil
 }
 
 // args turns cobra's complaint about arguments into a usage error.

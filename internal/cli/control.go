@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -48,7 +50,7 @@ func newListCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "What is in force now, and until when",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
@@ -287,7 +289,7 @@ func newOffendersCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "offenders",
 		Short: "Who offended how often, and where each stands on the ladder",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
@@ -347,13 +349,16 @@ func newReloadCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "reload",
 		Short: "Read configuration and rules again; on any error the old ones stay",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
 				return err
 			}
 			r, err := c.Reload(cmd.Context())
+			if bad := (*api.Error)(nil); errors.As(err, &bad) && bad.Status == http.StatusUnprocessableEntity {
+				return &exitError{exitConfig, err}
+			}
 			if err != nil {
 				return err
 			}

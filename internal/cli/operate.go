@@ -18,7 +18,7 @@ func newArmCommand(e *env) *cobra.Command {
 		Short: "Let responses run on trial: without `riposte confirm` in time they are taken back",
 		Long: "Starts a trial: what is put in force from now on is taken back, and new responses pause, unless\n" +
 			"riposte confirm is run in time. If a response locks you out, waiting lets you in again.",
-		Args: args(cobra.NoArgs),
+		Args: args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if r.For <= 0 {
 				return &exitError{exitUsage, errors.New("say how long the trial is to last: --confirm 5m")}
@@ -44,7 +44,7 @@ func newConfirmCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "confirm",
 		Short: "End a trial well: what was put in force stays",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
@@ -67,7 +67,7 @@ func newPauseCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pause",
 		Short: "Refuse new responses until resumed; what is in force still ends on time",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
@@ -87,7 +87,7 @@ func newResumeCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "resume",
 		Short: "End a pause, and close the breaker",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
@@ -115,7 +115,7 @@ func newDoctorCommand(e *env) *cobra.Command {
 		Short: "Compare what should be in force with what the host has",
 		Long: "Compares the journal with the kernel and the files and says what drifted. --repair makes the\n" +
 			"host agree with the journal. Exits 1 when something drifted and was not repaired.",
-		Args: args(cobra.NoArgs),
+		Args: args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {
@@ -209,12 +209,12 @@ func newAllowCommand(e *env) *cobra.Command {
 }
 
 func newAuditCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "audit", Short: "The tamper-evident record of everything done", Args: args(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "audit", Short: "The tamper-evident record of everything done", Args: verbs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(&cobra.Command{
 		Use:   "verify",
 		Short: "Find a changed or removed record",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			j, err := e.reading()
 			if err != nil {
@@ -246,7 +246,7 @@ func newAuditCommand(e *env) *cobra.Command {
 	}, &cobra.Command{
 		Use:   "export",
 		Short: "Print all records as JSON lines, oldest first",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			j, err := e.reading()
 			if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 func newRulesetCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "ruleset", Short: "Check and test rules and decoders", Args: args(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "ruleset", Short: "Check and test rules and decoders", Args: verbs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(newRulesetTestCommand(e))
 	return cmd

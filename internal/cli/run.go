@@ -25,7 +25,7 @@ func newRunCommand(e *env) *cobra.Command {
 		Long: "Follows the logs that the configuration names, judges their lines and carries out the\n" +
 			"responses, on this host, in the foreground. Without configuration it uses a built-in one.\n" +
 			"SIGHUP reads configuration and rules again. A stop keeps what is in force (on_stop).",
-		Args: args(cobra.NoArgs),
+		Args: args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			again := func() (*settings.Settings, error) {
 				s, err := e.loadSettings()

@@ -13,7 +13,7 @@ func newStatusCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "What the daemon watches, which responses are armed, how it fares",
-		Args:  args(cobra.NoArgs),
+		Args:  args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := e.client()
 			if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 func newScriptCommand(e *env) *cobra.Command {
-	cmd := &cobra.Command{Use: "script", Short: "Try out active-response scripts", Args: args(cobra.NoArgs),
+	cmd := &cobra.Command{Use: "script", Short: "Try out active-response scripts", Args: verbs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	var user bool
 	test := &cobra.Command{
@@ -47,7 +47,11 @@ func newScriptCommand(e *env) *cobra.Command {
 }
 
 func printScript(w io.Writer, r *script.Report) {
-	fmt.Fprintf(w, "%s, tried %s\n", r.Script, r.Sandbox)
+	tried := "not tried"
+	if r.Sandbox != "" {
+		tried = "tried: " + r.Sandbox
+	}
+	fmt.Fprintf(w, "%s, %s\n", r.Script, tried)
 	var speaks []string
 	for _, g := range r.Speaks {
 		speaks = append(speaks, g.String())
@@ -76,7 +80,7 @@ func newSelftestCommand(e *env) *cobra.Command {
 		Long: "Builds a small network of namespaces on the spot, touching neither firewall nor routes of this\n" +
 			"host, and proves with packets that the mechanism blocks new and open connections, to the host,\n" +
 			"forwarded and to containers, over IPv4 and IPv6, and that the undo restores all of them.",
-		Args: args(cobra.NoArgs),
+		Args: args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := e.loadSettings()
 			if err != nil {
