@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -88,19 +89,22 @@ func first(words ...string) string {
 	return ""
 }
 
-// Mechanism says by what a command would be carried out on this host.
-func Mechanism(s *settings.Settings, cmd riposte.Command) (string, error) {
-	r, err := registry(s, &conf.Config{}, func() error { return nil })
+// mechanism says by what a command would be carried out on this host.
+func mechanism(s *settings.Settings, cfg *conf.Config, cmd riposte.Command) (string, error) {
+	r, err := registry(s, cfg, func() error { return nil })
 	if err != nil {
 		return "", err
 	}
 	defer r.Close()
 	m, err := r.Resolve(cmd)
 	if err != nil {
-		return "", err
+		return "", errors.New(oneLine(err))
 	}
 	return m.Name(), nil
 }
+
+// oneLine writes an error that joins several on one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // newGuard makes the guard that settings and configuration ask for.
 func newGuard(s *settings.Settings, cfg *conf.Config) (*guard.Guard, error) {
@@ -177,7 +181,7 @@ func guardWords(s *settings.Settings, cfg *conf.Config) []string {
 		}
 		as, err := addrs()
 		if err != nil || len(as) == 0 {
-			words = append(words, what)
+			words = append(words, what+" (none now)")
 			return
 		}
 		var texts []string

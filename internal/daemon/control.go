@@ -59,7 +59,7 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 		case !p.Place.All && !p.Place.Server && !p.Place.Local && !slices.Contains(p.Agents, "000"):
 			r.Problem = "it is for another host; this one is alone, and 000"
 		case choice.Err != nil:
-			r.Problem = strings.ReplaceAll(choice.Err.Error(), "\n", "; ")
+			r.Problem = oneLine(choice.Err)
 		default:
 			r.Mechanism = choice.Mechanism.Name()
 		}

@@ -49,10 +49,12 @@ func CheckOptions(s *settings.Settings, into *World) check.Options {
 	if into == nil {
 		into = &World{}
 	}
+	read := &conf.Config{} // what the check has read, for what depends on it
 	return check.Options{
 		Given:   s,
 		Default: func() (string, []byte) { f := builtinConfig(); return f.Name, f.Data },
 		Rules: func(s *settings.Settings, cfg *conf.Config) ([]response.Rule, []ossec.Finding) {
+			read = cfg
 			opts, found := into.ruleFiles(s, cfg)
 			if ossec.Failed(found) {
 				return nil, found
@@ -65,7 +67,7 @@ func CheckOptions(s *settings.Settings, into *World) check.Options {
 			into.RulesName = fmt.Sprintf("%d rules and %d decoders, %s", len(set.Rules), len(set.Decoders), into.RulesName)
 			return known(set), append(found, more...)
 		},
-		Mechanism: Mechanism,
+		Mechanism: func(s *settings.Settings, cmd riposte.Command) (string, error) { return mechanism(s, read, cmd) },
 		Text:      builtinText,
 	}
 }
