@@ -43,11 +43,10 @@ func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
 
 // hopeful reports whether the literals that a match needs are there.
 func (a *osAlt) hopeful(s string) bool {
-	if !a.begin {
-		return holdsAll(a.must, s)
+	if n := len(a.head.lit); a.begin && n > 0 && (int(a.headAt)+n > len(s) || !a.head.is(s, int(a.headAt))) {
+		return false
 	}
-	n := len(a.head.lit)
-	return n == 0 || int(a.headAt)+n <= len(s) && a.head.is(s, int(a.headAt))
+	return holdsAll(a.must, s)
 }
 
 // matchPlain matches an alternative that is a plain literal.

@@ -21,7 +21,7 @@ func (r *osRegex) prepare() []string {
 			a.findRuns()
 			a.findHead()
 			rows = a.rows()
-			if !a.begin {
+			if !a.begin || a.startsWithRun() {
 				a.must = finders(slices.DeleteFunc(slices.Clone(rows), func(t string) bool { return strings.Contains(a.head.lit, t) }))
 			}
 		}
@@ -38,6 +38,11 @@ func (r *osRegex) prepare() []string {
 		return nil
 	}
 	return usable(worth(best))
+}
+
+// startsWithRun: a quantified class comes first.
+func (a *osAlt) startsWithRun() bool {
+	return a.cells[0].quant != 0 || a.cells[0].kind == cellPar && a.cells[1].quant != 0
 }
 
 // rows returns the literal parts of an alternative. The automaton never passes a

@@ -102,8 +102,8 @@ func (p *Pattern) Match(s string) bool { return p.matcher.match(s) }
 // behind the match. Wazuh: the offset of the last matched byte, which is -1
 // for an empty match at the start, and for OS_Regex is where its automaton says
 // so: on the first byte of a capturing run at the end of the pattern, or one
-// byte past an uncaptured one. OS_Match, Words and Exact have no end pointer
-// and give 0.
+// byte past an uncaptured one. Neither system uses the end pointer of an
+// OS_Match, and Words and Exact have none: there it means nothing.
 func (p *Pattern) Find(s string, caps []Span) (end int, _ []Span, ok bool) {
 	return p.matcher.find(s, caps)
 }

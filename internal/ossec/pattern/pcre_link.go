@@ -1,5 +1,10 @@
 package pattern
 
+import (
+	"slices"
+	"strings"
+)
+
 // link completes the instructions with what can only be known once all code is
 // there: which bytes may follow a choice, and where searches start.
 func (p *prog) link() {
@@ -229,9 +234,13 @@ func (p *prog) chooseStart(t *pcreTree, must []string) {
 	switch {
 	case anchored(t.root), lead != nil && *lead == allBytes && !t.refs:
 		p.start = startAnchored
+		if first.op == opRun {
+			p.must = finders(must) // quicker than the run
+		}
 		return
 	case isLit:
 		p.start = startLit
+		p.must = finders(slices.DeleteFunc(must, func(t string) bool { return weight(t) <= weight(p.prefix.lit) }))
 		return
 	case !p.empty && p.first != allBytes:
 		p.start = startSet
@@ -284,6 +293,10 @@ func leadingText(n *node) (text string, fold bool) {
 		return n.text, n.fold
 	case nodeCat, nodeGroup:
 		return leadingText(n.subs[0])
+	case nodeRepeat:
+		if sub := n.subs[0]; sub.kind == nodeLit && n.min > 0 {
+			return strings.Repeat(sub.text, min(n.min, maxExact)), sub.fold
+		}
 	case nodeAlt:
 		text, fold = leadingText(n.subs[0])
 		for _, s := range n.subs[1:] {
