@@ -27,10 +27,10 @@ func newRunCommand(e *env) *cobra.Command {
 			"SIGHUP reads configuration and rules again. A stop keeps what is in force (on_stop).",
 		Args: args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			again := func() (*settings.Settings, error) {
+			read := func() (*settings.Settings, error) {
 				s, err := e.loadSettings()
 				if err != nil {
-					return nil, errors.New("riposte.yaml has errors")
+					return nil, err
 				}
 				if config != "" {
 					s.OssecConf = config
@@ -40,12 +40,16 @@ func newRunCommand(e *env) *cobra.Command {
 				}
 				return s, nil
 			}
-			s, err := e.loadSettings()
+			s, err := read()
 			if err != nil {
 				return err
 			}
-			if s, err = again(); err != nil {
-				return err
+			again := func() (*settings.Settings, error) {
+				s, err := read()
+				if err != nil {
+					err = errors.New("riposte.yaml has errors") // they were printed
+				}
+				return s, err
 			}
 			o := daemon.Options{
 				Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -84,8 +85,8 @@ func printScreen(w io.Writer, s *api.Status) {
 func bite(w io.Writer) {
 	fmt.Fprintf(w, "\nTo see it bite, paste this into another terminal (%s is from a documentation network, nobody's address):\n\n", biteAddress)
 	fmt.Fprintf(w, "  for i in 1 2 3 4 5 6 7 8; do logger -p auth.info -t 'sshd[4242]' 'Failed password for root from %s port 50022 ssh2'; done\n\n", biteAddress)
-	fmt.Fprintf(w, "Then: riposte list, riposte why %s, riposte unblock %s. Ctrl-C ends riposte; what is blocked stays blocked until its time.\n\n",
-		biteAddress, biteAddress)
+	fmt.Fprintf(w, "Then: %[1]s list, %[1]s why %[2]s, %[1]s unblock %[2]s.\nCtrl-C ends riposte; what is blocked stays blocked until its time.\n\n",
+		os.Args[0], biteAddress)
 }
 
 const biteAddress = "203.0.113.66"

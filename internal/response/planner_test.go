@@ -301,7 +301,7 @@ func TestIDs(t *testing.T) {
 	if id := new(IDs).New(time.UnixMilli(1469918176385)); id[:10] != "01ARYZ6S41" {
 		t.Error(id)
 	}
-	if new(IDs).New(now) == new(IDs).New(now) {
+	if a, b := new(IDs).New(now), new(IDs).New(now); a == b {
 		t.Error("two hosts made the same id")
 	}
 }
