@@ -167,7 +167,7 @@ func (c *call) launch(stdout, stderr io.Writer) (p process, err error) {
 		}
 	}
 	for try := 1; ; try++ {
-		p.cmd = exec.Command(c.path, c.args...)
+		p.cmd = exec.Command(c.path, c.arguments()...)
 		p.cmd.Dir, p.cmd.Env = c.dir, c.env
 		p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 		p.cmd.WaitDelay = drain

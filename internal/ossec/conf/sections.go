@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/xml"
@@ -87,7 +88,21 @@ func (r *reader) section(name string, n *xml.Node) {
 		parse(r, n)
 		return
 	}
+	if name == "client" {
+		r.client(n)
+	}
 	r.cfg.Unused = append(r.cfg.Unused, Section{Name: name, Pos: n.Pos})
+}
+
+// client reads the one word of <client> that is about responses.
+func (r *reader) client(n *xml.Node) {
+	for _, c := range n.Children {
+		if c.Name == "disable-active-response" && strings.TrimSpace(c.Text) == "yes" {
+			r.cfg.Off = true
+			r.add(ossec.Finding{Severity: ossec.Note, Pos: c.Pos, Len: 1 + len(c.Name), Code: "responses-off",
+				Message: "no response runs on the host of this file; a Wazuh 4 agent reads this and runs them all the same"})
+		}
+	}
 }
 
 // alerts reads <alerts>.
