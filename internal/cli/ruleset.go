@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,13 +14,14 @@ import (
 	"riposte/internal/daemon"
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/suite"
+	"riposte/internal/response"
 	"riposte/internal/settings"
 )
 
 func newRulesetCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{Use: "ruleset", Short: "Check and test rules and decoders", Args: verbs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	cmd.AddCommand(newRulesetTestCommand(e))
+	cmd.AddCommand(newRulesetTestCommand(e), newRulesetCheckCommand(e))
 	return cmd
 }
 
@@ -98,6 +100,94 @@ func newRulesetTestCommand(e *env) *cobra.Command {
 	}
 	f.add(cmd)
 	return cmd
+}
+
+// survey is what ruleset check says.
+type survey struct {
+	Rules     int             `json:"rules"`
+	Decoders  int             `json:"decoders"`
+	From      string          `json:"from"`
+	Findings  []ossec.Finding `json:"findings"`
+	NoSample  []int           `json:"rules_without_sample,omitempty"`
+	Samples   int             `json:"samples,omitempty"`
+	withSuite bool
+}
+
+func newRulesetCheckCommand(e *env) *cobra.Command {
+	var f rulesFlags
+	cmd := &cobra.Command{
+		Use:   "check [SUITE…]",
+		Short: "Counts, errors, dead and shadowed rules, unsafe decoders, rules without a sample",
+		Long: "Loads the rules and decoders of a configuration and says what can do no good in them: rules that\n" +
+			"can never fire, rules that an earlier one always takes the events of, decoders that read an\n" +
+			"address from a place a stranger may write to. With suites it also names the rules that no case\n" +
+			"of them fires.",
+		RunE: func(_ *cobra.Command, files []string) error {
+			s, err := e.loadSettings()
+			if err != nil {
+				return err
+			}
+			if err := f.apply(s); err != nil {
+				return err
+			}
+			w, err := daemon.Load(s, new(response.IDs))
+			if err != nil {
+				_ = w.Report.Text(e.err) // stderr is gone: nobody is left to tell
+				return &exitError{code: exitConfig}
+			}
+			out := survey{Rules: len(w.Set.Rules), Decoders: len(w.Set.Decoders), From: w.RulesName, withSuite: len(files) > 0}
+			out.Findings = append(out.Findings, w.Report.Findings...)
+			out.Findings = append(out.Findings, w.Set.Survey()...)
+			if len(files) > 0 {
+				cases, err := e.suites(files, w.Settings.Dialect)
+				if err != nil {
+					return err
+				}
+				out.Samples = len(cases)
+				out.NoSample = without(w, cases)
+			}
+			return e.print(out, func(w io.Writer) { printSurvey(w, &out) })
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// without lists the rules above level 0 that no case wants to fire.
+func without(w *daemon.World, cases []suite.Case) []int {
+	wanted := map[string]bool{}
+	for _, c := range cases {
+		if !c.Negate {
+			wanted[c.Want.Rule] = true
+		}
+	}
+	var out []int
+	for _, r := range w.Set.Rules {
+		if r.Level > 0 && !r.NoAlert && !wanted[strconv.Itoa(r.ID)] {
+			out = append(out, r.ID)
+		}
+	}
+	return out
+}
+
+func printSurvey(w io.Writer, s *survey) {
+	counts := map[string]int{}
+	for _, f := range s.Findings {
+		fmt.Fprintln(w, f)
+		counts[f.Code]++
+	}
+	if s.withSuite {
+		fmt.Fprintf(w, "%d rules have none of the %d samples", len(s.NoSample), s.Samples)
+		for i, id := range s.NoSample {
+			if i == 20 {
+				fmt.Fprint(w, ", …")
+				break
+			}
+			fmt.Fprint(w, map[bool]string{true: ": ", false: ", "}[i == 0], id)
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprintf(w, "%s: %d dead, %d shadowed, %d decoders to look at\n", s.From, counts["dead-rule"], counts["shadowed-rule"], counts["unsafe-decoder"])
 }
 
 // suites reads the cases of all files.

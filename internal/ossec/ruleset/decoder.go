@@ -22,6 +22,7 @@ type Decoder struct {
 	PrematchOffset Offset // NoOffset or AfterParent
 	Regex          *pattern.Pattern
 	RegexOffset    Offset
+	RegexText      string   // as written
 	Order          []Target // what the captures of Regex are
 	FTS            *Key     // what makes an event new; nil when the decoder has no fts
 	FTSComment     string

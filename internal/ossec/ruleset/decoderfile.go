@@ -252,6 +252,7 @@ func (l *loader) decoderExpressions(d *decoderDraft) {
 	}
 	if e := choose("regex", "pcre2"); e != nil && !tooLong(&e.text, "regex") {
 		d.dec.Regex = l.compile(e.syntax, true, &e.text)
+		d.dec.RegexText = e.text.value
 		d.dec.RegexOffset = e.offset
 	}
 	if d.order != nil {
