@@ -247,6 +247,9 @@ func (p *prog) chooseStart(t *pcreTree, must []string) {
 		at0 := p.first
 		f.inside = true
 		p.first, _ = f.first(0)
+		if p.utf {
+			p.first[2] = 0 // inside a character
+		}
 		if p.tryFirst = p.first != at0; !p.tryFirst {
 			p.second = f.second(0)
 		}
