@@ -136,16 +136,14 @@ func (b *classBuilder) item() error {
 func (b *classBuilder) member() (*charSet, rune, error) {
 	p := b.p
 	if b.quoting {
-		r, err := p.char()
-		return nil, r, err
+		return nil, p.char(), nil
 	}
 	if end := p.posixEnd(); end > 0 {
 		set, err := b.posix(end)
 		return set, 0, err
 	}
 	if p.peek() != '\\' {
-		r, err := p.char()
-		return nil, r, err
+		return nil, p.char(), nil
 	}
 	if p.pos+1 < len(p.text) {
 		switch c := p.text[p.pos+1]; c {

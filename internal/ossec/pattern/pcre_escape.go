@@ -190,8 +190,7 @@ func (p *pcreParser) commonEscape() (*charSet, rune, error) {
 	}
 	c := p.text[p.pos]
 	if c >= utf8.RuneSelf {
-		r, err := p.char()
-		return nil, r, err
+		return nil, p.char(), nil
 	}
 	p.pos++
 	switch c {

@@ -176,9 +176,7 @@ func (p *pcreParser) sequence() (*node, error) {
 		start := p.pos
 		if n := p.plainRun(); n != nil {
 			b.add(n, false)
-		} else if quoted, n, err := p.quoted(); err != nil {
-			return nil, err
-		} else if quoted {
+		} else if n, quoted := p.quoted(); quoted {
 			if n != nil {
 				b.add(n, false)
 			} else if len(b.subs) == 0 {
@@ -251,47 +249,42 @@ func (p *pcreParser) skipBlank() bool {
 	return false
 }
 
-// quoted reads \Q…\E, and a lone \E, which is nothing.
-func (p *pcreParser) quoted() (bool, *node, error) {
+// quoted reads \Q…\E, and a lone \E, which is nothing: then n is nil.
+func (p *pcreParser) quoted() (n *node, ok bool) {
 	if p.has(`\E`) {
-		return true, nil, nil
+		return nil, true
 	}
 	if !p.has(`\Q`) {
-		return false, nil, nil
+		return nil, false
 	}
-	end := strings.Index(p.text[p.pos:], `\E`)
 	rest := len(p.text)
-	if end >= 0 {
+	if end := strings.Index(p.text[p.pos:], `\E`); end >= 0 {
 		rest = p.pos + end
 	}
 	b := catBuilder{utf: p.utf}
 	for p.pos < rest {
-		r, err := p.char()
-		if err != nil {
-			return true, nil, err
-		}
-		b.add(p.literal(r), false)
+		b.add(p.literal(p.char()), false)
 	}
 	p.has(`\E`)
 	if len(b.subs) == 0 {
-		return true, nil, nil
+		return nil, true
 	}
-	return true, b.node(), nil
+	return b.node(), true
 }
 
 // char reads one character of the pattern: a byte, or in UTF mode a code point.
 // A byte that is no UTF-8 comes back as -1.
-func (p *pcreParser) char() (rune, error) {
+func (p *pcreParser) char() rune {
 	if !p.utf || p.text[p.pos] < utf8.RuneSelf {
 		p.pos++
-		return rune(p.text[p.pos-1]), nil
+		return rune(p.text[p.pos-1])
 	}
 	r, n := utf8.DecodeRuneInString(p.text[p.pos:])
 	p.pos += n
 	if r == utf8.RuneError && n == 1 {
-		return -1, nil
+		return -1
 	}
-	return r, nil
+	return r
 }
 
 // literal makes a node of one character under the options in force.
@@ -369,11 +362,7 @@ func (p *pcreParser) item() (*node, error) {
 			return nil, errorAt(p.pos, "a {…} with nothing before it to repeat: write \\{ for the character")
 		}
 	}
-	r, err := p.char()
-	if err != nil {
-		return nil, err
-	}
-	return p.literal(r), nil
+	return p.literal(p.char()), nil
 }
 
 // anyChar is the dot.

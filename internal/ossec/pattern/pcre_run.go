@@ -228,7 +228,7 @@ func (p *prog) run(t *thread, pc int32, pos int) (end int, st status) {
 				continue
 			}
 		case opRun:
-			if next, ok := p.enterRun(t, in, pc, pos, base); ok {
+			if next, ok := t.enterRun(in, pc, pos); ok {
 				pos = next
 				pc++
 				continue

@@ -7,7 +7,7 @@ import (
 
 // enterRun takes a run of bytes as its mode wants, leaving a frame for the other
 // lengths that might do.
-func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bool) {
+func (t *thread) enterRun(in *inst, pc int32, start int) (int, bool) {
 	s := t.s
 	lo := start + int(in.x)
 	limit := len(s)
@@ -26,7 +26,7 @@ func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bo
 	}
 	t.passed += lo - start
 	if t.remembers {
-		return p.enterRunOnce(t, in, pc, start, lo, limit)
+		return t.enterRunOnce(in, pc, start, lo, limit)
 	}
 	if in.mode == lazy {
 		return t.take(in, pc, pos, limit)
@@ -43,7 +43,7 @@ func (p *prog) enterRun(t *thread, in *inst, pc int32, start, base int) (int, bo
 
 // enterRunOnce is enterRun with a memory. An unlimited run is in the same state
 // at a position wherever it began, so it ends where an earlier one went on.
-func (p *prog) enterRunOnce(t *thread, in *inst, pc int32, start, lo, limit int) (int, bool) {
+func (t *thread) enterRunOnce(in *inst, pc int32, start, lo, limit int) (int, bool) {
 	if in.y != 1<<31-1 {
 		if !t.first(in, start) {
 			return 0, false
