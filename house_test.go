@@ -26,7 +26,7 @@ var house = []struct {
 	{"internal/cli", []string{"*"}},
 	{"internal/daemon", []string{"*"}},
 	{"internal/check", []string{"internal/ossec", "internal/ossec/conf", "internal/response", "internal/settings", ""}},
-	{"internal/api", []string{"internal/journal", ""}},
+	{"internal/api", []string{"internal/host", "internal/journal", ""}},
 	{"internal/selftest", []string{"internal/enforce", ""}},
 	{"internal/executor", []string{"internal/guard", "internal/journal", "internal/enforce", ""}},
 	{"internal/guard", []string{""}},

@@ -1,6 +1,6 @@
 // Package api is the control interface of a running riposte: plain HTTP with
-// JSON bodies on a unix socket of mode 0600, and its client. It decides
-// nothing: every call ends in the Control that the daemon hands in.
+// JSON bodies on the socket that host.ListenControl makes, and its client. It
+// decides nothing: every call ends in the Control that the daemon hands in.
 package api
 
 import (

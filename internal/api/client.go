@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"riposte"
+	"riposte/internal/host"
 )
 
 // ErrNotRunning means that no riposte answers on the socket.
@@ -32,10 +33,7 @@ var _ Control = (*Client)(nil)
 func NewClient(path string) *Client {
 	c := &Client{socket: path}
 	c.http.Transport = &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return host.DialControl(ctx, path) },
 	}
 	return c
 }

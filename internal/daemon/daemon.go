@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -219,7 +218,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	if err := d.watch(d.world.Load()); err != nil {
 		cancel(err)
 	}
-	listener, err := listen(d.world.Load().Settings.Socket)
+	listener, err := host.ListenControl(d.world.Load().Settings.Socket)
 	if err != nil {
 		cancel(err)
 	} else {
@@ -276,14 +275,6 @@ func (d *Daemon) finish(ctx context.Context) {
 		case <-tick:
 		}
 	}
-}
-
-// listen opens the control socket, and makes its folder if need be.
-func listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder of the control socket: %w", err)
-	}
-	return host.ListenUnix(path, 0o600)
 }
 
 // stopped returns why ctx ended, nil when it was asked to.

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestListenUnix(t *testing.T) {
+func TestListenControl(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	l, err := ListenUnix(path, 0o600)
+	l, err := ListenControl(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestListenUnix(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	if _, err := ListenUnix(path, 0o600); !errors.Is(err, ErrInUse) {
+	if _, err := ListenControl(path); !errors.Is(err, ErrInUse) {
 		t.Errorf("second listener: %v", err)
 	}
 	if err := l.Close(); err != nil {
@@ -41,7 +41,7 @@ func TestListenUnix(t *testing.T) {
 	}
 }
 
-func TestListenUnixReplacesDeadSocketOnly(t *testing.T) {
+func TestListenControlReplacesDeadSocketOnly(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -51,7 +51,7 @@ func TestListenUnixReplacesDeadSocketOnly(t *testing.T) {
 	dead.SetUnlinkOnClose(false)
 	_ = dead.Close()
 	write(t, path+"~", "left by a crash", 0o600)
-	l, err := ListenUnix(path, 0o600)
+	l, err := ListenControl(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestListenUnixReplacesDeadSocketOnly(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	other, err := ListenUnix(path, 0o600)
+	other, err := ListenControl(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +72,12 @@ func TestListenUnixReplacesDeadSocketOnly(t *testing.T) {
 	_ = other.Close()
 
 	write(t, path, "precious", 0o600)
-	if _, err := ListenUnix(path, 0o600); err == nil || read(t, path) != "precious" {
+	if _, err := ListenControl(path); err == nil || read(t, path) != "precious" {
 		t.Errorf("a file was replaced: %v", err)
 	}
 }
 
-func TestListenUnixStartedTwiceAtOnce(t *testing.T) {
+func TestListenControlStartedTwiceAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -89,7 +89,7 @@ func TestListenUnixStartedTwiceAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			l, err := ListenUnix(path, 0o600)
+			l, err := ListenControl(path)
 			if err == nil {
 				won.Add(1)
 				t.Cleanup(func() { _ = l.Close() })
@@ -107,7 +107,24 @@ func TestListenUnixStartedTwiceAtOnce(t *testing.T) {
 	} else {
 		_ = conn.Close()
 	}
-	if _, err := ListenUnix(filepath.Join(t.TempDir(), "no", "dir"), 0o600); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("missing directory: %v", err)
+}
+
+// TestListenControlMakesItsFolder: /run is empty after a boot.
+func TestListenControlMakesItsFolder(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "run", "riposte", "s")
+	l, err := ListenControl(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := DialControl(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	write(t, filepath.Join(dir, "file"), "", 0o600)
+	if _, err := ListenControl(filepath.Join(dir, "file", "s")); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("a file in place of the folder: %v", err)
 	}
 }
