@@ -139,11 +139,13 @@ func newDoctorCommand(e *env) *cobra.Command {
 }
 
 func printDiagnosis(w io.Writer, d *api.Diagnosis) {
-	fmt.Fprintf(w, "compared %d effects: ", d.Checked)
-	if len(d.Drift) == 0 {
-		fmt.Fprintln(w, "the host is as the journal says")
-	} else {
-		fmt.Fprintf(w, "%d differ\n", len(d.Drift))
+	switch n := len(d.Drift); n {
+	case 0:
+		fmt.Fprintf(w, "compared %d effects: the host is as the journal says\n", d.Checked)
+	case 1:
+		fmt.Fprintln(w, "the host differs from the journal:")
+	default:
+		fmt.Fprintf(w, "the host differs from the journal in %d things:\n", n)
 	}
 	for _, x := range d.Drift {
 		state := ""
@@ -184,7 +186,7 @@ func newAllowCommand(e *env) *cobra.Command {
 			}
 			return e.print(l, func(w io.Writer) {
 				if l.Released > 0 {
-					fmt.Fprintf(w, "%d responses taken back\n", l.Released)
+					fmt.Fprintf(w, "taken back: %d\n", l.Released)
 				}
 				if len(l.Entries) == 0 {
 					fmt.Fprintln(w, "nothing was allowed by hand")
