@@ -9,6 +9,9 @@ data=${RIPOSTE_CONFORMANCE:-../shared/conformance}
 echo; echo "== response: log line to kernel, burst =="
 if [ "$(id -u)" = 0 ]; then go run ./bench/response; else echo "skipped: needs root"; fi
 
+echo; echo "== scale: many blocks =="
+if [ "$(id -u)" = 0 ]; then go run ./bench/scale; else echo "skipped: needs root"; fi
+
 echo; echo "== analysis: the stock rulesets =="
 if [ -d "$data" ]; then bench/analysis.sh "$data"; else echo "skipped: no rulesets under $data (RIPOSTE_CONFORMANCE)"; fi
 

@@ -1,0 +1,214 @@
+// Command scale measures riposte with very many blocks: how long it takes to
+// apply them, to restore them after a kill -9 and a lost table, to undo them,
+// what memory they take, how late undos are, and how many orders a second a
+// script takes. `nft -f` on the same machine stands beside it as the limit.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"riposte"
+	"riposte/bench/rig"
+	"riposte/internal/api"
+)
+
+func main() {
+	bin := flag.String("bin", "build/riposte", "the binary to measure")
+	n := flag.Int("blocks", 100000, "blocks")
+	scripts := flag.Int("scripts", 1000, "orders for a script")
+	flag.Parse()
+	rig.Main("bench/scale", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+		defer cancel()
+		if err := limit(*n); err != nil {
+			return err
+		}
+		if err := blocks(ctx, *bin, *n); err != nil {
+			return err
+		}
+		if err := lateness(ctx, *bin, *n); err != nil {
+			return err
+		}
+		return orders(ctx, *bin, *scripts)
+	})
+}
+
+// limit loads as many elements with nft itself.
+func limit(n int) error {
+	var b strings.Builder
+	b.WriteString("table inet limit {\nset s { type ipv4_addr; flags timeout; }\n}\n")
+	for part := range slices.Chunk(rig.Attackers(n), 1000) {
+		b.WriteString("add element inet limit s { ")
+		for _, a := range part {
+			b.WriteString(a.String() + " timeout 1h,")
+		}
+		b.WriteString("}\n")
+	}
+	cmd := exec.Command("nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(b.String())
+	start := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("nft: %w: %s", err, out)
+	}
+	fmt.Printf("nft -f of %d elements: %v\n", n, time.Since(start).Round(time.Millisecond))
+	return exec.Command("nft", "delete", "table", "inet", "limit").Run()
+}
+
+// blocks applies, loses, restores and undoes.
+func blocks(ctx context.Context, bin string, n int) error {
+	g, err := rig.New(bin, "firewall-drop", time.Hour)
+	if err != nil {
+		return err
+	}
+	defer g.Remove()
+	if _, err := g.Start(ctx); err != nil {
+		return err
+	}
+	idle, err := g.Resident()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := attack(g, rig.Attackers(n)); err != nil {
+		return err
+	}
+	took, err := rig.Await(start, n, 5*time.Minute)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d blocks applied, log line to kernel: %v\n", n, took.Round(time.Millisecond))
+	time.Sleep(3 * time.Second)
+	held, err := g.Resident()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("resident memory: %d MB idle, %d MB after %d blocks\n", idle>>20, held>>20, n)
+
+	g.Stop(syscall.SIGKILL)
+	if err := exec.Command("nft", "delete", "table", "inet", "riposte").Run(); err != nil {
+		return err
+	}
+	start = time.Now()
+	ready, err := g.Start(ctx)
+	if err != nil {
+		return err
+	}
+	if took, err = rig.Await(start, n, time.Minute); err != nil {
+		return err
+	}
+	fmt.Printf("restored after kill -9 and loss of the table: %v from process start (reads on after %v)\n",
+		took.Round(time.Millisecond), ready.Round(time.Millisecond))
+	if held, err = g.Resident(); err != nil {
+		return err
+	}
+	fmt.Printf("resident memory with %d blocks after a restart: %d MB\n", n, held>>20)
+
+	start = time.Now()
+	rs, err := g.Client.Unblock(ctx, api.UnblockRequest{All: true})
+	if err != nil {
+		return err
+	}
+	took = time.Since(start)
+	if left, err := rig.Blocked(); err != nil || left > 0 {
+		return fmt.Errorf("after the undo %d elements are left (%v)", left, err)
+	}
+	fmt.Printf("%d undone in bulk: %v\n", len(rs), took.Round(time.Millisecond))
+	g.Stop(syscall.SIGTERM)
+	return nil
+}
+
+func attack(g *rig.Rig, as []netip.Addr) error {
+	log, err := g.Log()
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	_, err = log.WriteString(rig.Lines(as))
+	return err
+}
+
+// lateness lets all blocks end by themselves and reads how late each undo was.
+func lateness(ctx context.Context, bin string, n int) error {
+	const seconds = 20
+	g, err := rig.New(bin, "firewall-drop", seconds*time.Second)
+	if err != nil {
+		return err
+	}
+	defer g.Remove()
+	if _, err := g.Start(ctx); err != nil {
+		return err
+	}
+	defer g.Stop(syscall.SIGTERM)
+	if err := attack(g, rig.Attackers(n)); err != nil {
+		return err
+	}
+	ends := map[string]time.Time{}
+	var late []time.Duration
+	for deadline := time.Now().Add(5 * time.Minute); len(late) < n; time.Sleep(2 * time.Second) {
+		rs, err := g.Client.History(ctx, api.Filter{Limit: 3 * n})
+		if err != nil {
+			return err
+		}
+		late = late[:0]
+		for _, r := range rs {
+			if r.Outcome == riposte.Applied || r.Outcome == riposte.Verified {
+				ends[r.Order] = r.Until
+			}
+		}
+		for _, r := range rs {
+			if r.Outcome == riposte.Undone {
+				late = append(late, r.Time.Sub(ends[r.Order]))
+			}
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d of %d undone", len(late), n)
+		}
+	}
+	slices.Sort(late)
+	fmt.Printf("undo lateness of %d timers: median %v, p99 %v, max %v\n", n, late[n/2].Round(time.Millisecond),
+		late[n*99/100].Round(time.Millisecond), late[n-1].Round(time.Millisecond))
+	return nil
+}
+
+// orders runs a script for each of n attackers.
+func orders(ctx context.Context, bin string, n int) error {
+	g, err := rig.New(bin, "note.sh", time.Hour)
+	if err != nil {
+		return err
+	}
+	defer g.Remove()
+	list := filepath.Join(g.Dir, "noted")
+	script := "#!/bin/sh\necho \"$1 $3\" >>" + list + "\n"
+	if err := os.WriteFile(filepath.Join(g.Dir, "bin", "note.sh"), []byte(script), 0o755); err != nil {
+		return err
+	}
+	if _, err := g.Start(ctx); err != nil {
+		return err
+	}
+	defer g.Stop(syscall.SIGTERM)
+	start := time.Now()
+	if err := attack(g, rig.Attackers(n)); err != nil {
+		return err
+	}
+	for {
+		b, _ := os.ReadFile(list) // not there before the first
+		if got := strings.Count(string(b), "\n"); got == n {
+			break
+		} else if time.Since(start) > time.Minute {
+			return fmt.Errorf("%d of %d scripts ran", got, n)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	fmt.Printf("%d orders of a shell script: %v, none lost\n", n, time.Since(start).Round(time.Millisecond))
+	return nil
+}
