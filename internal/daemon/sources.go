@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -222,7 +223,7 @@ func fileDetail(locations []string) string {
 
 // describe is what makes one followed location differ from another.
 func describe(in *file.Input, lf *conf.LocalFile) string {
-	text := fmt.Sprintf("%q %s %d %q %q", in.Location, lf.Format, lf.Lines, in.Exclude, choiceKey(lf))
+	text := fmt.Sprintf("%q %s %d %q %q", in.Location, lf.Format, lf.Lines, in.Exclude, choiceKey(lf)+members(lf.Labels))
 	if m := lf.Multiline; m != nil {
 		text += fmt.Sprintf(" %q %s %s %v", m.Text, m.Match, m.Replace, m.Timeout)
 	}
@@ -269,6 +270,9 @@ func fileInput(lf *conf.LocalFile, location, root string) (file.Input, error) {
 	if in.Format, in.Framing, err = file.ParseFormat(format); err != nil {
 		return in, err
 	}
+	if in.Format == riposte.FormatJSON {
+		in.Members = members(lf.Labels)
+	}
 	if m := lf.Multiline; m != nil {
 		match := m.Pattern.Match
 		switch m.Match {
@@ -283,6 +287,17 @@ func fileInput(lf *conf.LocalFile, location, root string) (file.Input, error) {
 		in.Framing.Glue = map[string]string{"no-replace": "\n", "none": "", "wspace": " ", "tab": "\t"}[m.Replace]
 	}
 	return in, nil
+}
+
+// members writes labels as members of a JSON object.
+func members(labels []conf.Label) string {
+	var out []string
+	for _, l := range labels {
+		key, _ := json.Marshal(l.Key) // a string always can be written
+		value, _ := json.Marshal(l.Value)
+		out = append(out, string(key)+":"+string(value))
+	}
+	return strings.Join(out, ",")
 }
 
 // syslogInputs listen for the syslog messages of other machines, one input for

@@ -61,6 +61,10 @@ func TestMultiline(t *testing.T) {
 			t.Errorf("match %s: %+v", match, in)
 		}
 	}
+	lf := localFiles(t, `<localfile><log_format>json</log_format><location>/a</location><label key="@from">the "dmz"</label><label key="b">c</label></localfile>`)[0]
+	if in, err := fileInput(&lf, lf.Locations[0], "/"); err != nil || in.Members != `"@from":"the \"dmz\"","b":"c"` {
+		t.Errorf("labels: %q, %v", in.Members, err)
+	}
 	f("start", true, false, false)
 	f("end", false, true, false)
 	f("all", false, false, true)
@@ -82,6 +86,7 @@ func TestKeysTellInputsApart(t *testing.T) {
 	for _, text := range []string{
 		aFile + "</localfile>",
 		aFile + "<ignore>x</ignore></localfile>",
+		aFile + `<label key="a">b</label></localfile>`,
 		aFile + "<ignore>y</ignore></localfile>",
 		aFile + "<restrict>x</restrict></localfile>",
 		aFile + `<restrict type="osmatch">x</restrict></localfile>`,

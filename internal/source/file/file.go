@@ -27,6 +27,7 @@ type Input struct {
 	Location  string                   // absolute path; *, ? and [] are wild, %Y and its like stand for the time
 	Format    riposte.Format           // of the events
 	Framing   Framing                  // how lines become records
+	Members   string                   // JSON members, "a":"b","c":"d", that a record of FormatJSON is given
 	Exclude   string                   // patterns, separated by commas, of paths that a wild card does not mean
 	Keep      func(record string) bool // reports whether a record becomes an event; nil: all do
 	FromStart bool                     // on the first start read what is there already; otherwise only what comes
@@ -38,6 +39,19 @@ func (in *Input) max() int {
 		return in.Max
 	}
 	return lines.Max
+}
+
+// given returns a record with the members that it is given. What is no object
+// stays as it is.
+func (in *Input) given(record string) string {
+	body, ok := strings.CutSuffix(strings.TrimRight(record, " \t"), "}")
+	if in.Members == "" || !ok || !strings.HasPrefix(strings.TrimLeft(body, " \t"), "{") {
+		return record
+	}
+	if strings.Trim(body, " \t") != "{" {
+		body += ","
+	}
+	return body + in.Members + "}"
 }
 
 // excludes reports whether a path that a wild card takes in is not meant.

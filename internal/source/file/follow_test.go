@@ -160,6 +160,24 @@ func TestSeveralLinesARecord(t *testing.T) {
 		"type=SYSCALL msg=audit(1.2:3): a type=CWD msg=audit(1.2:3): b", "type=USER msg=audit(1.2:4): c", "other", "other")
 }
 
+func TestMembers(t *testing.T) {
+	f := func(members, record, want string) {
+		t.Helper()
+		in := Input{Members: members}
+		if got := in.given(record); got != want {
+			t.Errorf("%s given to %s: %s, want %s", members, record, got, want)
+		}
+	}
+	f("", `{"a":1}`, `{"a":1}`)
+	f(`"l":"v"`, `{"a":1}`, `{"a":1,"l":"v"}`)
+	f(`"l":"v","m":"w"`, ` {"a":{}} `, ` {"a":{},"l":"v","m":"w"}`)
+	f(`"l":"v"`, `{ }`, `{ "l":"v"}`)
+	f(`"l":"v"`, `[{"a":1}]`, `[{"a":1}]`)
+	f(`"l":"v"`, `no object}`, `no object}`)
+	f(`"l":"v"`, `}`, `}`)
+	f(`"l":"v"`, ``, ``)
+}
+
 // What is left out makes no events, is not read again, and is not counted
 // where lines make a record.
 func TestKeep(t *testing.T) {

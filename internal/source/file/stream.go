@@ -87,7 +87,7 @@ func (f *Follower) hand(s *stream, g *generation) {
 		for i := range records[:n] {
 			r := &records[i]
 			if s.input.Keep == nil || s.input.Keep(r.text) {
-				events = append(events, riposte.Event{Time: g.grown, Location: s.path, Format: s.input.Format, Text: r.text, Cut: r.cut})
+				events = append(events, riposte.Event{Time: g.grown, Location: s.path, Format: s.input.Format, Text: s.input.given(r.text), Cut: r.cut})
 			}
 		}
 		g.moveTo(records[n-1].end, f.work.recent)
