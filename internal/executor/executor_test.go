@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,11 +23,11 @@ type host struct {
 	testing.TB
 	path   string
 	o      Options
-	fw     *lister   // "fw", "fw2": a packet filter
-	sh     *parallel // "sh", "sh2": a script
-	once   *fake     // "once": what leaves nothing to undo
-	file   *lister   // "file": hosts.deny
-	clock  time.Duration
+	fw     *lister      // "fw", "fw2": a packet filter
+	sh     *parallel    // "sh", "sh2": a script
+	once   *fake        // "once": what leaves nothing to undo
+	file   *lister      // "file": hosts.deny
+	clock  atomic.Int64 // what the wall clock is ahead of time, a time.Duration
 	noBoot bool
 
 	x      *Executor
@@ -36,6 +37,20 @@ type host struct {
 	told   []riposte.Receipt
 	serial int
 }
+
+// sleep lets time pass and everything happen that is due then.
+func (h *host) sleep(d time.Duration) {
+	for _, f := range []*fake{h.fw.fake, h.sh.fake, h.file.fake, h.once} {
+		f.mu.Lock() // so that what the test set before is seen after
+		f.calls = slices.Clip(f.calls)
+		f.mu.Unlock()
+	}
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// ahead is by how much the wall clock is wrong.
+func (h *host) ahead() time.Duration { return time.Duration(h.clock.Load()) }
 
 func newHost(t testing.TB) *host {
 	h := &host{TB: t, path: filepath.Join(t.TempDir(), "journal.db")}
@@ -86,7 +101,7 @@ func (h *host) start() {
 	}
 	o.Mechanisms = append(o.Mechanisms, h.fw, h.file)
 	o.Notify = func(r riposte.Receipt) { h.told = append(h.told, r) }
-	o.Now = func() time.Time { return time.Now().Add(h.clock) }
+	o.Now = func() time.Time { return time.Now().Add(h.ahead()) }
 	h.x = New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.done = cancel, make(chan error, 1)
@@ -110,7 +125,7 @@ func (h *host) order(command string, target riposte.Target, timeout time.Duratio
 	h.serial++
 	return riposte.Order{
 		ID: fmt.Sprintf("o%04d", h.serial), Command: riposte.Command{Name: command, Executable: command + ".sh"}, Target: target,
-		Timeout: timeout, Ladder: ladder, Issued: time.Now().Add(h.clock), By: "rule 5712",
+		Timeout: timeout, Ladder: ladder, Issued: time.Now().Add(h.ahead()), By: "rule 5712",
 		Alert: &riposte.Alert{ID: fmt.Sprintf("1.%d", h.serial), Rule: riposte.Rule{ID: 5712}},
 	}
 }
@@ -126,7 +141,7 @@ func (h *host) do(orders ...riposte.Order) string {
 	for _, r := range rs {
 		s := r.Outcome.String()
 		if !r.Until.IsZero() {
-			s += " " + r.Until.Sub(time.Now().Add(h.clock)).Round(time.Second).String()
+			s += " " + r.Until.Sub(time.Now().Add(h.ahead())).Round(time.Second).String()
 		}
 		if r.Rung > 0 {
 			s += fmt.Sprintf(" rung %d", r.Rung)
@@ -158,7 +173,7 @@ func (h *host) history() string {
 func (h *host) agree() {
 	h.Helper()
 	synctest.Wait()
-	now := time.Now().Add(h.clock)
+	now := time.Now().Add(h.ahead())
 	wanted := map[string]bool{}
 	list, err := h.j.InForce(context.Background(), journal.Filter{})
 	if err != nil {
@@ -223,11 +238,11 @@ func TestABlockComesAndGoes(t *testing.T) {
 			h.Error("not on the host")
 		}
 		h.agree()
-		time.Sleep(700*sec - time.Millisecond)
+		h.sleep(700*sec - time.Millisecond)
 		if !h.fw.has(addr(1)) {
 			h.Error("undone too soon")
 		}
-		time.Sleep(2 * time.Millisecond)
+		h.sleep(2 * time.Millisecond)
 		synctest.Wait()
 		if h.fw.has(addr(1)) {
 			h.Error("not undone in time")
@@ -247,23 +262,23 @@ func TestTheLadder(t *testing.T) {
 	in(t, nil, func(h *host) {
 		hit := func() string { return h.do(h.order("fw", addr(1), 700*sec, 30*mins, 60*mins, 120*mins)) }
 		h.want("first", hit(), "verified 11m40s")
-		time.Sleep(100 * sec)
+		h.sleep(100 * sec)
 		h.want("during the block", hit(), "extended 11m40s")
-		time.Sleep(699 * sec)
+		h.sleep(699 * sec)
 		h.want("still", hit(), "extended 11m40s")
-		time.Sleep(701 * sec)
+		h.sleep(701 * sec)
 		h.want("second", hit(), "verified 30m0s rung 1")
-		time.Sleep(10 * mins)
+		h.sleep(10 * mins)
 		h.want("during the second", hit(), "extended 30m0s rung 1")
-		time.Sleep(31 * mins)
+		h.sleep(31 * mins)
 		h.want("third", hit(), "verified 1h0m0s rung 2")
 		h.want("another address", h.do(h.order("fw", addr(2), 700*sec, 30*mins)), "verified 11m40s")
 		h.want("another response", h.do(h.order("sh", addr(1), 700*sec, 30*mins)), "applied 11m40s")
-		time.Sleep(61 * mins)
+		h.sleep(61 * mins)
 		h.want("fourth", hit(), "verified 2h0m0s rung 3")
 		h.stop()
 		h.start() // offenders survive
-		time.Sleep(121 * mins)
+		h.sleep(121 * mins)
 		h.want("fifth", hit(), "verified 2h0m0s rung 3")
 		list, err := h.j.Offenders(context.Background(), journal.Filter{Target: addr(1).Value, Command: "fw"})
 		if err != nil || len(list) != 1 || list[0].Count != 5 || list[0].Rung != 3 {
@@ -272,11 +287,11 @@ func TestTheLadder(t *testing.T) {
 		if n, err := h.x.Forgive(context.Background(), journal.Filter{Target: addr(1).Value, Command: "fw"}, "uid 0"); err != nil || n != 1 {
 			h.Errorf("forgave %d, %v", n, err)
 		}
-		time.Sleep(121 * mins)
+		h.sleep(121 * mins)
 		h.want("forgiven", hit(), "verified 11m40s")
-		time.Sleep(30 * 24 * time.Hour)
+		h.sleep(30 * 24 * time.Hour)
 		h.want("not forgotten yet", hit(), "verified 30m0s rung 1")
-		time.Sleep(31 * 24 * time.Hour)
+		h.sleep(31 * 24 * time.Hour)
 		h.want("forgotten", hit(), "verified 11m40s")
 	})
 }
@@ -287,10 +302,10 @@ func TestAnIPv6NetworkIsOneOffender(t *testing.T) {
 		hit := func(s string) string { return h.do(h.order("fw", v6(s), 60*sec, 30*mins, 60*mins)) }
 		h.want("first", hit("2001:db8::1"), "verified 1m0s")
 		h.want("a neighbour, meanwhile", hit("2001:db8::2"), "verified 1m0s")
-		time.Sleep(61 * sec)
+		h.sleep(61 * sec)
 		h.want("another neighbour, after", hit("2001:db8::3"), "verified 30m0s rung 1")
 		h.want("another network", hit("2001:db8:0:1::3"), "verified 1m0s")
-		time.Sleep(31 * mins)
+		h.sleep(31 * mins)
 		h.want("the network itself", hit("2001:db8::/64"), "verified 1h0m0s rung 2")
 	})
 }
@@ -306,7 +321,7 @@ func TestOrdersWithoutTimeout(t *testing.T) {
 		h.want("a packet filter", h.do(h.order("fw", addr(9), 0)), "verified")
 		h.want("again", h.do(h.order("fw", addr(9), 0)), "extended")
 		h.want("with a time", h.do(h.order("fw", addr(9), 60*sec)), "extended")
-		time.Sleep(1000 * time.Hour)
+		h.sleep(1000 * time.Hour)
 		h.agree()
 		if !h.fw.has(addr(9)) {
 			h.Error("a block without end ended")
@@ -379,7 +394,7 @@ func TestTwoCommandsShareAnEffect(t *testing.T) {
 		h.want("its second command", h.do(h.order("sh2", addr(1), 600*sec)), "applied 10m0s")
 		h.want("asked", h.sh.asked(), "apply 203.0.0.1")
 		h.fw.asked()
-		time.Sleep(61 * sec)
+		h.sleep(61 * sec)
 		h.agree()
 		h.want("asked after the first end", h.fw.asked()+h.sh.asked(), "apply 203.0.0.1")
 		h.want("history", h.history(), "verified fw 203.0.0.1, verified fw2 203.0.0.1, applied sh 203.0.0.1, applied sh2 203.0.0.1, undone fw 203.0.0.1, undone sh 203.0.0.1")
@@ -391,7 +406,7 @@ func TestTwoCommandsShareAnEffect(t *testing.T) {
 		if got := h.fw.table[addr(1)].Sub(time.Now()).Round(sec); got != 60*sec {
 			h.Errorf("the host keeps an end in %s after the later one was undone", got)
 		}
-		time.Sleep(600 * sec)
+		h.sleep(600 * sec)
 		h.agree()
 		if h.fw.has(addr(1)) || h.sh.has(addr(1)) {
 			h.Error("not undone with the last")
@@ -409,7 +424,7 @@ func TestUndoThatFailsIsTriedForEver(t *testing.T) {
 			return nil
 		}
 		h.sh.asked()
-		time.Sleep(60*sec + 24*time.Hour)
+		h.sleep(60*sec + 24*time.Hour)
 		synctest.Wait()
 		if n := strings.Count(h.sh.asked(), "undo"); n < 24*12-10 || n > 24*12+20 {
 			h.Errorf("%d attempts in a day, want about one in five minutes", n)
@@ -426,12 +441,12 @@ func TestUndoThatFailsIsTriedForEver(t *testing.T) {
 		}
 		h.stop()
 		h.start()
-		time.Sleep(mins)
+		h.sleep(mins)
 		if _, err := h.x.Undo(context.Background(), Selection{All: true}, "uid 0", nil); !errors.Is(err, errHost) {
 			h.Errorf("by hand: %v", err)
 		}
 		h.sh.fail = nil
-		time.Sleep(6 * mins)
+		h.sleep(6 * mins)
 		h.agree()
 		if h.sh.has(addr(1)) {
 			h.Error("not undone once it could be")
@@ -449,13 +464,13 @@ func TestAnOffenceWhileTheUndoFails(t *testing.T) {
 			}
 			return nil
 		}
-		time.Sleep(100 * sec)
+		h.sleep(100 * sec)
 		h.history()
 		h.want("again", h.do(h.order("sh", addr(1), 60*sec, 30*mins)), "applied 30m0s rung 1")
 		h.agree()
 		h.want("history", h.history(), "failed sh 203.0.0.1, applied sh 203.0.0.1")
 		h.sh.fail = nil
-		time.Sleep(31 * mins)
+		h.sleep(31 * mins)
 		h.agree()
 	})
 }
@@ -485,7 +500,7 @@ func TestAScriptThatDeclinesTheHandshake(t *testing.T) {
 		h.sh.result = func(*enforce.Effect) enforce.Result { return enforce.Result{NoUndo: true, Output: "hello"} }
 		h.want("outcome", h.do(h.order("sh", addr(1), 60*sec, 30*mins)), "applied")
 		h.want("again", h.do(h.order("sh", addr(1), 60*sec, 30*mins)), "applied")
-		time.Sleep(100 * sec)
+		h.sleep(100 * sec)
 		h.want("asked", h.sh.asked(), "apply 203.0.0.1, apply 203.0.0.1")
 		h.sh.table = map[riposte.Target]time.Time{}
 	})
@@ -506,7 +521,7 @@ func TestSlowScriptsDelayNobody(t *testing.T) {
 		if d := time.Since(start); d != 0 {
 			h.Errorf("the block waited %s for the scripts", d)
 		}
-		time.Sleep(20 * sec)
+		h.sleep(20 * sec)
 		synctest.Wait()
 		if n := len(h.sh.table); n != 8 {
 			h.Errorf("%d of 8 scripts ran in two rounds of four", n)
@@ -551,7 +566,7 @@ func TestHammeringIsCheap(t *testing.T) {
 		h.want("outcomes", strings.Replace(h.do(orders...), ", extended 10m0s", "", -1), "verified 10m0s")
 		h.want("asked", h.fw.asked(), "apply 203.0.0.1")
 		for range 10 {
-			time.Sleep(300 * time.Millisecond)
+			h.sleep(300 * time.Millisecond)
 			h.do(h.order("fw", addr(1), 600*sec))
 		}
 		if n := strings.Count(h.fw.asked(), "apply"); n > 3 {

@@ -159,8 +159,8 @@ func (l *life) act(a action) {
 		}
 		l.start()
 	case "clock":
-		if l.clock += a.Time; a.On {
-			l.clock -= 2 * a.Time
+		if l.clock.Add(int64(a.Time)); a.On {
+			l.clock.Add(-int64(2 * a.Time))
 		}
 		time.Sleep(tick) // until it is noticed
 	case "fail apply", "fail undo":

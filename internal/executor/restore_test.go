@@ -31,19 +31,19 @@ func TestARestartKeepsWhatIsInForce(t *testing.T) {
 			}
 			f.asked()
 		}
-		time.Sleep(50 * sec)
+		h.sleep(50 * sec)
 		h.start()
 		h.agree()
 		h.want("the filter was asked", h.fw.asked()+h.file.asked(), "")
 		h.want("the script was asked", h.sh.asked(), "")
-		time.Sleep(50 * sec)
+		h.sleep(50 * sec)
 		h.agree()
 		if h.file.has(addr(1)) || !h.fw.has(addr(1)) {
 			h.Error("the clock did not go on where it was")
 		}
 		h.stop()
 		h.reboot()
-		time.Sleep(100 * sec)
+		h.sleep(100 * sec)
 		h.start()
 		<-h.x.Ready()
 		h.agree()
@@ -61,7 +61,7 @@ func TestARestartKeepsWhatIsInForce(t *testing.T) {
 		h.noBoot = false
 		h.agree()
 		h.stop()
-		time.Sleep(1000 * sec)
+		h.sleep(1000 * sec)
 		h.start()
 		<-h.x.Ready()
 		h.agree()
@@ -94,9 +94,9 @@ func TestAMechanismThatCannotListAtTheStart(t *testing.T) {
 		}
 		h.fw.table[addr(9)] = time.Time{}
 		h.fw.broken = nil
-		time.Sleep(2 * mins)
+		h.sleep(2 * mins)
 		h.agree()
-		time.Sleep(2 * mins)
+		h.sleep(2 * mins)
 		if s, err := h.x.Status(context.Background()); err != nil || len(s.Problems) != 0 {
 			h.Errorf("status once it is well: %+v %v", s, err)
 		}
@@ -111,9 +111,9 @@ func TestPutBackIsTriedAgain(t *testing.T) {
 		h.fw.fail = func(string, riposte.Target) error { return errHost }
 		h.start()
 		<-h.x.Ready()
-		time.Sleep(5 * mins)
+		h.sleep(5 * mins)
 		h.fw.fail = nil
-		time.Sleep(mins)
+		h.sleep(mins)
 		h.agree()
 		if !h.fw.has(addr(1)) {
 			h.Error("never put back")
@@ -185,7 +185,7 @@ func TestAStaleListIsNotBelieved(t *testing.T) {
 		if err := x.call(context.Background(), func() { l.touched = map[riposte.Target]bool{}; x.lists++ }); err != nil {
 			h.Fatal(err)
 		}
-		time.Sleep(30 * sec) // 1 ends
+		h.sleep(30 * sec) // 1 ends
 		h.do(h.order("fw", addr(3), 600*sec))
 		if err := x.call(context.Background(), func() { x.compare(&listing{lane: l, effects: stale, report: r}) }); err != nil {
 			h.Fatal(err)
@@ -222,7 +222,7 @@ func TestAMechanismThatIsGoneForGood(t *testing.T) {
 		h.o.Resolve = func(riposte.Command) (enforce.Mechanism, error) { return nil, errHost }
 		h.start()
 		<-h.x.Ready()
-		time.Sleep(2 * mins)
+		h.sleep(2 * mins)
 		ls, err := h.j.InForce(context.Background(), journal.Filter{})
 		if err != nil || len(ls) != 1 || !strings.Contains(ls[0].Trouble, "fw is not available on this host") {
 			h.Errorf("in the list: %+v %v", ls, err)
@@ -230,7 +230,7 @@ func TestAMechanismThatIsGoneForGood(t *testing.T) {
 		h.stop()
 		h.fw, h.o.Resolve = fw, nil
 		h.start()
-		time.Sleep(6 * mins)
+		h.sleep(6 * mins)
 		h.agree()
 	})
 }
@@ -283,14 +283,14 @@ func TestClockSteps(t *testing.T) {
 			in(t, nil, func(h *host) {
 				h.do(h.order("fw", addr(1), 600*sec), h.order("sh", addr(1), 0), h.order("fw", addr(2), 0))
 				delete(h.sh.table, addr(1))
-				time.Sleep(300 * sec)
-				h.clock += tt.by
-				time.Sleep(299 * sec)
+				h.sleep(300 * sec)
+				h.clock.Add(int64(tt.by))
+				h.sleep(299 * sec)
 				synctest.Wait()
 				if !h.fw.has(addr(1)) {
 					h.Error("it ended before its time")
 				}
-				time.Sleep(2 * sec)
+				h.sleep(2 * sec)
 				h.agree()
 				if h.fw.has(addr(1)) {
 					h.Error("it did not end on time")
@@ -310,10 +310,10 @@ func TestAClockThatWasSetWhileStopped(t *testing.T) {
 	in(t, nil, func(h *host) {
 		h.do(h.order("fw", addr(1), 600*sec))
 		h.stop()
-		h.clock = -1000 * time.Hour
+		h.clock.Store(int64(-1000 * time.Hour))
 		h.start()
 		<-h.x.Ready()
-		time.Sleep(601 * sec)
+		h.sleep(601 * sec)
 		h.agree()
 		if h.fw.has(addr(1)) {
 			h.Error("a block of ten minutes outlives the clock that was set back")
@@ -325,16 +325,16 @@ func TestAClockThatWasSetWhileStopped(t *testing.T) {
 func TestSleep(t *testing.T) {
 	in(t, func(h *host) {
 		start := time.Now()
-		h.o.Elapsed = func() time.Duration { return time.Since(start) + h.clock } // h.clock is the sleep
+		h.o.Elapsed = func() time.Duration { return time.Since(start) + h.ahead() } // h.ahead() is the sleep
 	}, func(h *host) {
 		h.do(h.order("fw", addr(1), 600*sec))
-		h.clock = 599 * sec
-		time.Sleep(500 * time.Millisecond)
+		h.clock.Store(int64(599 * sec))
+		h.sleep(500 * time.Millisecond)
 		if !h.fw.has(addr(1)) {
 			h.Error("ended too soon")
 		}
-		h.clock = 700 * sec
-		time.Sleep(sec)
+		h.clock.Store(int64(700 * sec))
+		h.sleep(sec)
 		h.agree()
 		if h.fw.has(addr(1)) {
 			h.Error("not undone when the machine woke")
@@ -357,7 +357,7 @@ func TestPause(t *testing.T) {
 		if s, err := h.x.Status(ctx); err != nil || !strings.Contains(s.Paused, "by uid 0: maintenance") {
 			h.Errorf("status %+v %v", s, err)
 		}
-		time.Sleep(61 * sec)
+		h.sleep(61 * sec)
 		h.agree()
 		if was, err := h.x.Resume(ctx, "uid 0"); err != nil || !was {
 			h.Errorf("resume: %v %v", was, err)
@@ -373,7 +373,7 @@ func TestTrial(t *testing.T) {
 	in(t, nil, func(h *host) {
 		ctx := context.Background()
 		h.do(h.order("fw", addr(1), 6000*sec))
-		time.Sleep(sec)
+		h.sleep(sec)
 		if err := h.x.Arm(ctx, 5*mins, "uid 0"); err != nil {
 			h.Fatal(err)
 		}
@@ -381,7 +381,7 @@ func TestTrial(t *testing.T) {
 		if was, err := h.x.Confirm(ctx, "uid 0"); err != nil || !was {
 			h.Errorf("confirm: %v %v", was, err)
 		}
-		time.Sleep(10 * mins)
+		h.sleep(10 * mins)
 		if !h.fw.has(addr(2)) {
 			h.Error("a confirmed trial was undone")
 		}
@@ -390,10 +390,10 @@ func TestTrial(t *testing.T) {
 		}
 		h.do(h.order("fw", addr(3), 6000*sec), h.order("sh", addr(3), 6000*sec))
 		h.stop()
-		time.Sleep(10 * mins)
+		h.sleep(10 * mins)
 		h.start() // a crash or restart does not confirm
 		<-h.x.Ready()
-		time.Sleep(sec)
+		h.sleep(sec)
 		h.agree()
 		if h.fw.has(addr(3)) || h.sh.has(addr(3)) || !h.fw.has(addr(1)) || !h.fw.has(addr(2)) {
 			h.Errorf("in force after the trial: %v %v", h.fw.table, h.sh.table)
@@ -425,13 +425,13 @@ func TestAJournalThatCannotBeWritten(t *testing.T) {
 		if s, err := h.x.Status(ctx); err != nil || len(s.Problems) == 0 {
 			h.Errorf("status: %+v %v", s, err)
 		}
-		time.Sleep(100 * sec)
+		h.sleep(100 * sec)
 		synctest.Wait()
 		if h.fw.has(addr(1)) || h.sh.has(addr(1)) || !h.fw.has(addr(2)) || h.sh.has(addr(2)) || !h.fw.has(addr(3)) {
 			h.Errorf("on the host: %v %v", h.fw.table, h.sh.table)
 		}
 		h.breakJournal(false)
-		time.Sleep(2 * sec)
+		h.sleep(2 * sec)
 		h.agree()
 		ls, err := h.j.InForce(ctx, journal.Filter{Order: "o0006"})
 		if err != nil || len(ls) != 1 || ls[0].Cause.By != "rule 5712" {
