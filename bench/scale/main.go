@@ -46,9 +46,9 @@ func main() {
 // limit loads as many elements with nft itself.
 func limit(n int) error {
 	var b strings.Builder
-	b.WriteString("table inet limit {\nset s { type ipv4_addr; flags timeout; }\n}\n")
+	b.WriteString("table inet bench {\nset s { type ipv4_addr; flags timeout; }\n}\n")
 	for part := range slices.Chunk(rig.Attackers(n), 1000) {
-		b.WriteString("add element inet limit s { ")
+		b.WriteString("add element inet bench s { ")
 		for _, a := range part {
 			b.WriteString(a.String() + " timeout 1h,")
 		}
@@ -58,10 +58,10 @@ func limit(n int) error {
 	cmd.Stdin = strings.NewReader(b.String())
 	start := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("nft: %w: %s", err, out)
+		return fmt.Errorf("nft: %w: %.300s", err, out)
 	}
 	fmt.Printf("nft -f of %d elements: %v\n", n, time.Since(start).Round(time.Millisecond))
-	return exec.Command("nft", "delete", "table", "inet", "limit").Run()
+	return exec.Command("nft", "delete", "table", "inet", "bench").Run()
 }
 
 // blocks applies, loses, restores and undoes.
