@@ -105,6 +105,32 @@ func TestStopIsNoAmnesty(t *testing.T) {
 	}
 }
 
+// TestFlushedFirewall: what somebody else takes away comes back by itself, with
+// its original end.
+func TestFlushedFirewall(t *testing.T) {
+	lab.Need(t, "nft")
+	host, other := lab.NewHost(t, "server"), lab.NewHost(t, "attacker")
+	link := lab.Connect(t, host, other, netip.MustParsePrefix("198.51.100.0/24"), netip.Prefix{})
+	echo := host.Echo(t, "tcp", link.A4)
+	r := install(t, host, "", "firewall: nftables\nrepair_every: 1s\n")
+	r.write("ossec.conf", pageExample4(r.path("auth.log"), 600))
+	r.write("auth.log", "")
+	r.start()
+	appendTo(t, r.path("auth.log"), failedLogin(link.B4.String()))
+	before := r.blocked(link.B4.String())
+	for range 2 {
+		host.Run(t, "nft", "flush", "ruleset")
+		eventually(t, 10*time.Second, "the attacker is blocked again", func() bool { return other.Reach("tcp", echo) != nil })
+	}
+	if after := r.blocked(link.B4.String()); !after.Until.Equal(before.Until) {
+		t.Errorf("the block ends at %v, before it ended at %v", after.Until, before.Until)
+	}
+	if out := r.run("history"); !strings.Contains(out, "repaired") {
+		t.Errorf("no repair on record:\n%s", out)
+	}
+	r.stop(syscall.SIGTERM)
+}
+
 // TestNoLineIsJudgedTwice restarts riposte between lines: what was read before
 // is not read again, what came meanwhile is.
 func TestNoLineIsJudgedTwice(t *testing.T) {

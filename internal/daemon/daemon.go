@@ -205,6 +205,7 @@ func (d *Daemon) run(ctx context.Context) error {
 		return stopped(ctx)
 	}
 	start(acting, "positions", d.positions.run)
+	start(acting, "repair", d.repair)
 
 	var judging sync.WaitGroup
 	judging.Go(func() {
@@ -257,6 +258,36 @@ func (d *Daemon) run(ctx context.Context) error {
 	stopActing()
 	parts.Wait()
 	return stopped(ctx)
+}
+
+// repair sets the host right now and then: somebody may have flushed the
+// firewall.
+func (d *Daemon) repair(ctx context.Context) error {
+	every := d.opt.Settings.RepairEvery
+	if every <= 0 {
+		return nil
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if d.world.Load().Observing != "" {
+			continue
+		}
+		r, err := d.executor.Reconcile(ctx, true)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			d.log.Warn("cannot compare the host with the journal", "error", err)
+		case len(r.Drift) > 0:
+			d.log.Warn("the host differed from the journal and was set right", "differences", len(r.Drift), "first", driftWords(r.Drift[0]))
+		}
+	}
 }
 
 // finish waits until what was ordered is done. A stop leaves it to the next

@@ -49,6 +49,9 @@ type Settings struct {
 	Mode Mode `yaml:"mode"`
 	// What a stop does with responses in force: keep or undo.
 	OnStop OnStop `yaml:"on_stop"`
+	// How often what is on the host is compared with what should be, and set
+	// right; 0: only at a start and by hand.
+	RepairEvery time.Duration `yaml:"repair_every"`
 	// Threads that decode and match; 0: one for each processor.
 	Workers int `yaml:"workers" min:"0" max:"1024"`
 
@@ -207,7 +210,7 @@ type Log struct {
 func Default() *Settings {
 	return &Settings{
 		Dialect: ossec.Wazuh, Root: "/var/ossec", StateDir: "/var/lib/riposte", LogDir: "/var/log/riposte",
-		Socket: "/run/riposte/riposte.sock", HostsDeny: "/etc/hosts.deny",
+		Socket: "/run/riposte/riposte.sock", HostsDeny: "/etc/hosts.deny", RepairEvery: time.Minute,
 		OwnDecoders: "/etc/riposte/decoders", OwnRules: "/etc/riposte/rules",
 		Guard: Guard{Own: true, Gateway: true, Resolvers: true, Sessions: true, WidestIPv4: 24, WidestIPv6: 48,
 			Breaker: Breaker{Within: 10 * time.Second, Cooldown: time.Minute}},

@@ -25,6 +25,7 @@ socket: /run/x.sock
 host: web-01
 mode: observe
 on_stop: undo
+repair_every: 5m
 workers: 3
 builtin: prefer
 active_response_bin: /opt/bin
@@ -87,7 +88,7 @@ func TestParse(t *testing.T) {
 	}
 	want := &Settings{
 		Dialect: ossec.OSSEC, Root: "/opt/ossec", OssecConf: "/etc/ossec.conf", StateDir: "/s", LogDir: "/l", Socket: "/run/x.sock",
-		Host: "web-01", Mode: Observe, OnStop: Undo, Workers: 3, Builtin: Prefer, Bin: "/opt/bin", Firewall: Iptables,
+		Host: "web-01", Mode: Observe, OnStop: Undo, RepairEvery: 5 * time.Minute, Workers: 3, Builtin: Prefer, Bin: "/opt/bin", Firewall: Iptables,
 		HostsDeny: "/tmp/hosts.deny", Allow: []string{"192.0.2.0/24", "2001:db8::1", "office.example"},
 		Rules: RulesBuiltin, OwnDecoders: "/d", OwnRules: "/r",
 		Guard: Guard{WidestIPv4: 32, WidestIPv6: 64, Limit: Limit{PerMinute: 10},
