@@ -76,11 +76,12 @@ type Registry struct {
 	scripts   *script.Runner
 	noScripts error // why there is no runner
 
-	mu     sync.Mutex
-	opened map[string]*opening
+	mu       sync.Mutex
+	opened   map[string]*opening
+	resolved map[string]*opening // by command, see Resolve
 }
 
-// opening is what came of opening a built-in mechanism.
+// opening is what came of opening a built-in mechanism, or of choosing one.
 type opening struct {
 	mechanism enforce.Mechanism
 	err       error
@@ -102,7 +103,7 @@ func New(o Options) *Registry {
 	if o.Run == nil {
 		o.Run = enforce.Exec
 	}
-	r := &Registry{o: o, opened: map[string]*opening{}}
+	r := &Registry{o: o, opened: map[string]*opening{}, resolved: map[string]*opening{}}
 	r.scripts, r.noScripts = script.New(o.Script)
 	return r
 }
@@ -114,11 +115,25 @@ type Choice struct {
 	Err       error             // why none can
 }
 
-// Resolve returns the mechanism that carries out the command.
+// Resolve returns the mechanism that carries out the command. The answer is good
+// for a second: in a burst of orders nobody looks at the script folder for each.
 func (r *Registry) Resolve(cmd riposte.Command) (enforce.Mechanism, error) {
+	key := strings.Join(append([]string{cmd.Executable, fmt.Sprint(cmd.Expect)}, cmd.ExtraArgs...), "\x00")
+	r.mu.Lock()
+	known, ok := r.resolved[key]
+	r.mu.Unlock()
+	if ok && time.Since(known.at) < good {
+		return known.mechanism, known.err
+	}
 	c := r.Choose(cmd)
+	r.mu.Lock()
+	r.resolved[key] = &opening{mechanism: c.Mechanism, err: c.Err, at: time.Now()}
+	r.mu.Unlock()
 	return c.Mechanism, c.Err
 }
+
+// good is for how long Resolve goes by its last answer.
+const good = time.Second
 
 // Choose is Resolve with the reason.
 func (r *Registry) Choose(cmd riposte.Command) Choice {
