@@ -24,6 +24,10 @@ import (
 // asRiposte makes the test binary behave as riposte itself.
 const asRiposte = "RIPOSTE_TEST_EXEC"
 
+// noSleep spares every riposte the second that the race detector waits at the
+// end of a process.
+const noSleep = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asRiposte) != "" {
 		main()
@@ -99,7 +103,7 @@ func (r *installed) command(args ...string) *exec.Cmd {
 		r.t.Fatal(err)
 	}
 	cmd := exec.Command(exe, append(args, "--settings", r.path("riposte.yaml"))...)
-	cmd.Env = append(os.Environ(), asRiposte+"=1")
+	cmd.Env = append(os.Environ(), asRiposte+"=1", "GORACE="+noSleep)
 	return cmd
 }
 

@@ -69,6 +69,7 @@ func asInstalled(e *testscript.Env) error {
 	}
 	e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 	e.Setenv(asRiposte, "1")
+	e.Setenv("GORACE", noSleep)
 	e.Setenv("TZ", "UTC")
 	if err := os.Symlink(exe, filepath.Join(bin, "riposte")); err != nil {
 		return err
