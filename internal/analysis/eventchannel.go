@@ -17,7 +17,6 @@ type channelReader struct {
 	system, data, extra members
 	extraName           string
 	message             string
-	ids                 map[string]string // of what has a name in words
 }
 
 // members is a JSON object that is being made.

@@ -36,11 +36,6 @@ type bounded struct {
 
 func newBounded(limit int) bounded { return bounded{m: map[string]string{}, limit: limit} }
 
-func (b *bounded) get(key string) (string, bool) {
-	v, ok := b.m[key]
-	return v, ok
-}
-
 const entryOverhead = 64 // bytes that an entry costs beyond its text
 
 func (b *bounded) put(key, value string) {

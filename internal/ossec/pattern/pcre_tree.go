@@ -112,11 +112,3 @@ func (n *node) nullable() bool {
 	}
 	return true
 }
-
-// walk calls f for n and everything below.
-func (n *node) walk(f func(*node)) {
-	f(n)
-	for _, s := range n.subs {
-		s.walk(f)
-	}
-}

@@ -10,14 +10,13 @@ import (
 
 // decoderDraft is a decoder while its element is read.
 type decoderDraft struct {
-	dec      *Decoder
-	node     *xml.Node
-	exprs    map[string]*expr // by element name
-	order    *xml.Node
-	fts      *xml.Node
-	parent   text
-	comment  text
-	offsetOf map[Offset]ossec.Pos
+	dec     *Decoder
+	node    *xml.Node
+	exprs   map[string]*expr // by element name
+	order   *xml.Node
+	fts     *xml.Node
+	parent  text
+	comment text
 }
 
 // expr is an expression whose pieces may stand in several elements.

@@ -70,7 +70,6 @@ type body struct {
 	ignoreCheck  *Key
 	mitre        []Technique
 	info         []Info
-	cve          text
 	kind         map[Kind]Condition // parsed single conditions
 }
 

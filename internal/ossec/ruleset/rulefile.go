@@ -51,8 +51,7 @@ type ruleReader struct {
 	*loader
 	node    *xml.Node
 	draft   *draft
-	dropped bool // Wazuh goes on without the rule
-	cves    []*xml.Node
+	dropped bool  // Wazuh goes on without the rule
 	log     *bool // what the options say, nil: nothing
 	mail    *bool
 }
