@@ -85,6 +85,7 @@ func sample(n int) Response {
 	return Response{
 		Target: o.Target, Command: o.Command, Mechanism: "nftables", Order: o.ID, Phase: Held,
 		Since: epoch, Until: epoch.Add(time.Duration(n) * time.Second), Duration: o.Timeout, State: "s",
+		By: "rule 5712", Rule: 5712, Alert: o.Alert.ID,
 	}
 }
 
@@ -124,6 +125,13 @@ func load(t testing.TB, j *Journal) map[riposte.Key]Response {
 	if err := j.Load(t.Context(), func(r *Response) error { out[r.Key()] = *r; return nil }); err != nil {
 		t.Fatal(err)
 	}
+	list, err := j.InForce(t.Context(), Filter{})
+	if err != nil || len(list) != len(out) {
+		t.Fatalf("%d loaded, %d listed, %v", len(out), len(list), err)
+	}
+	for _, l := range list {
+		out[l.Key()] = l.Response // the same and more
+	}
 	return out
 }
 
@@ -158,11 +166,9 @@ func TestWhatIsCommittedIsReadBack(t *testing.T) {
 	if d := cmp.Diff(want, load(t, j)); d != "" {
 		t.Errorf("responses (-want +got):\n%s", d)
 	}
-	if got, ok, err := j.Offender(whole.Key()); err != nil || !ok || got != offender {
-		t.Errorf("offender: %+v %v %v, want %+v", got, ok, err, offender)
-	}
-	if _, ok, err := j.Offender(forever.Key()); err != nil || ok {
-		t.Errorf("a stranger is an offender: %v %v", ok, err)
+	facts, err := j.Ask(Question{Offenders: []riposte.Key{whole.Key(), forever.Key()}})
+	if d := cmp.Diff(map[riposte.Key]Offender{whole.Key(): offender}, facts.Offenders); err != nil || d != "" {
+		t.Errorf("offenders: %v (-want +got):\n%s", err, d)
 	}
 	if pos, err := j.Positions(t.Context()); err != nil || pos["file:/var/log/auth.log"] != "12 34" {
 		t.Errorf("positions: %v %v", pos, err)
@@ -326,11 +332,9 @@ func TestQueries(t *testing.T) {
 	if err != nil || len(ls) != 1 || ls[0].Cause != (Cause{Order: "o000003", Since: epoch, By: "rule 5712", Rule: 5712, Alert: "1763.3"}) {
 		t.Errorf("cause: %+v %v", ls, err)
 	}
-	if c, ok, err := j.Cause(order(3).Key()); err != nil || !ok || c != ls[0].Cause {
-		t.Errorf("cause by key: %+v %v %v", c, ok, err)
-	}
-	if _, ok, err := j.Cause(order(2).Key()); err != nil || ok {
-		t.Errorf("cause of what is over: %v %v", ok, err)
+	facts, err := j.Ask(Question{Orders: []string{"o000002", "never"}, Causes: []riposte.Key{order(3).Key(), order(2).Key()}})
+	if err != nil || len(facts.Causes) != 1 || facts.Causes[order(3).Key()] != ls[0].Cause || len(facts.Known) != 1 || !facts.Known["o000002"] {
+		t.Errorf("facts: %+v %v", facts, err)
 	}
 
 	hist := func(f Filter) (out []string) {
@@ -355,12 +359,6 @@ func TestQueries(t *testing.T) {
 	if err != nil || len(why) != 2 || why[0].Order.ID != "o000009" || why[1].Order.ID != "o000002" || len(why[1].Receipts) != 2 ||
 		why[1].Order.Alert.FullLog != "Failed password for root" || why[1].Receipts[0].Outcome != riposte.Applied {
 		t.Errorf("why: %+v %v", why, err)
-	}
-	if known, err := j.Known("o000002"); err != nil || !known {
-		t.Errorf("known: %v %v", known, err)
-	}
-	if known, err := j.Known("never"); err != nil || known {
-		t.Errorf("unknown is known: %v %v", known, err)
 	}
 	if _, err := j.Order(t.Context(), "never"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("unknown order: %v", err)
@@ -394,8 +392,8 @@ func TestChanges(t *testing.T) {
 	if err != nil || len(open) != 2 || open[0].ID != "gone" || open[1].ID != "o000001" || open[1].Alert == nil {
 		t.Errorf("unsettled: %+v %v", open, err)
 	}
-	if o, _, err := j.Offender(c.Key); err != nil || !o.Until.Equal(epoch) || o.Count != 3 {
-		t.Errorf("offender: %+v %v", o, err)
+	if f, err := j.Ask(Question{Offenders: []riposte.Key{c.Key}}); err != nil || !f.Offenders[c.Key].Until.Equal(epoch) || f.Offenders[c.Key].Count != 3 {
+		t.Errorf("offender: %+v %v", f, err)
 	}
 }
 
@@ -460,5 +458,32 @@ func TestAFailedCommitLeavesNothing(t *testing.T) {
 	commit(t, j, batch(t, 3))
 	if v, err := j.Verify(t.Context()); err != nil || v.Fault != nil || v.Records != 2 {
 		t.Errorf("verdict %+v %v", v, err)
+	}
+}
+
+func TestMechanisms(t *testing.T) {
+	j, _, err := Open(filepath.Join(t.TempDir(), "journal.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	fw := riposte.Command{Name: "fw", Executable: "firewall-drop"}
+	deny := riposte.Command{Name: "deny", Executable: "host-deny"}
+	put := func(c riposte.Command, mechanism, addr string) Response {
+		return Response{Target: riposte.Target{Kind: riposte.Address, Value: addr}, Command: c, Mechanism: mechanism, Order: "O" + addr, Phase: Held}
+	}
+	rs := []Response{put(fw, "nftables", "192.0.2.1"), put(fw, "nftables", "192.0.2.2"), put(deny, "hosts.deny", "192.0.2.1")}
+	if err := j.Commit(&Batch{Put: rs}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := j.Mechanisms(t.Context())
+	if err != nil || len(got) != 2 || got[0].Mechanism != "nftables" || got[0].Command.Name != "fw" || got[1].Mechanism != "hosts.deny" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if err := j.Commit(&Batch{Drop: []riposte.Key{rs[2].Key()}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := j.Mechanisms(t.Context()); err != nil || len(got) != 1 {
+		t.Errorf("after the drop: %+v, %v", got, err)
 	}
 }
