@@ -13,7 +13,9 @@ import (
 // Effect is one response that is to be put in force, to be taken back, or that
 // is in force on this host. On a host an effect is identified by its mechanism
 // and target: the executor never asks one mechanism for the same target twice
-// with different ends, it asks for the latest end.
+// with different ends, it asks for the latest end. Order, By and Alert are set
+// when an order is carried out; a Lister may be asked to undo, renew or put back
+// an effect without them.
 type Effect struct {
 	Order   string // the order that first caused it
 	Command riposte.Command
@@ -38,8 +40,9 @@ type Result struct {
 // bulk, in order, and return one result for each. Both are idempotent: applying
 // what is in force renews its end, undoing what is absent succeeds. Neither
 // touches what riposte did not make. They return early, with errors in the
-// remaining results, when ctx ends. A mechanism is used by one goroutine at a
-// time unless it says otherwise.
+// remaining results, when ctx ends. An Apply that fails leaves nothing behind as
+// far as the mechanism can see to it: only a Lister is asked to undo after it.
+// A mechanism is used by one goroutine at a time unless it says otherwise.
 type Mechanism interface {
 	// Name is how receipts and lists call it: "nftables", "hosts.deny".
 	Name() string

@@ -52,7 +52,7 @@ func newBook() book {
 func (b *book) put(h *hold, trouble string) {
 	b.rows[h.key()] = row{put: &journal.Response{
 		Target: h.target, Command: h.def.command, Mechanism: h.def.lane.mech.Name(), Order: h.cause.Order, Phase: h.phase,
-		Since: h.cause.Since, Until: instant(h.until), Duration: time.Duration(h.duration), Rung: int(h.rung), Force: h.force,
+		By: h.cause.By, Rule: h.cause.Rule, Alert: h.cause.Alert, Since: h.cause.Since, Until: instant(h.until), Duration: time.Duration(h.duration), Rung: int(h.rung), Force: h.force,
 		State: h.state, Trouble: trouble,
 	}}
 }
@@ -107,6 +107,7 @@ func (x *Executor) commit() error {
 	if x.book.empty() {
 		return nil
 	}
+	x.facts = facts{} // what is written now is not in them
 	now := time.Now()
 	if x.unwritten != nil && now.Before(x.rewrite) {
 		return x.unwritten

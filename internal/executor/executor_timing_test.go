@@ -2,15 +2,18 @@ package executor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,7 +158,7 @@ func BenchmarkOrder(bb *testing.B) {
 	b := newBench(bb)
 	b.start()
 	defer b.stop()
-	var effect, receipt []time.Duration
+	var receipt []time.Duration
 	n := 0
 	for b.Loop() {
 		n++
@@ -167,7 +170,6 @@ func BenchmarkOrder(bb *testing.B) {
 		}
 		receipt = append(receipt, time.Since(start))
 	}
-	_ = effect
 	b.ReportMetric(float64(quantile(receipt, 0.5).Microseconds()), "µs/receipt-p50")
 	b.ReportMetric(float64(quantile(receipt, 0.99).Microseconds()), "µs/receipt-p99")
 }
@@ -292,6 +294,79 @@ func BenchmarkHundredThousand(bb *testing.B) {
 		if err := b.j.Close(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// childRSS names the journal that a child process takes up, to say how long that
+// took and how much memory it holds then.
+const childRSS = "EXECUTOR_CHILD_RSS"
+
+func restoreAndWeigh(path string) error {
+	start := time.Now()
+	j, _, err := journal.Open(path, journal.Options{Reserve: -1})
+	if err != nil {
+		return err
+	}
+	mech := &sink{}
+	x := New(Options{Journal: j, Mechanisms: []enforce.Mechanism{mech}, Resolve: func(riposte.Command) (enforce.Mechanism, error) { return mech, nil }})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- x.Run(ctx) }()
+	<-x.Ready()
+	took := time.Since(start)
+	for left := 1; left > 0 && err == nil; time.Sleep(10 * time.Millisecond) {
+		err = x.call(ctx, func() { left = len(x.restored) })
+	}
+	peak := rss()
+	fmt.Println(mech.n.Load(), took.Milliseconds(), peak>>20)
+	cancel()
+	return errors.Join(err, <-done, j.Close())
+}
+
+// sink is a packet filter that forgets at once.
+type sink struct{ n atomic.Int64 }
+
+func (s *sink) Name() string       { return "null" }
+func (s *sink) Kind() riposte.Kind { return riposte.Address }
+func (s *sink) Durable() bool      { return false }
+func (s *sink) Apply(_ context.Context, es []enforce.Effect) []enforce.Result {
+	s.n.Add(int64(len(es)))
+	return make([]enforce.Result, len(es))
+}
+func (s *sink) Undo(_ context.Context, es []enforce.Effect) []enforce.Result {
+	return make([]enforce.Result, len(es))
+}
+func (s *sink) List(context.Context) ([]enforce.Effect, error) { return nil, nil }
+
+// BenchmarkFreshProcess is a new process that takes up 100,000 blocks on a host
+// that has lost them: until the last is put back, and its memory then.
+func BenchmarkFreshProcess(bb *testing.B) {
+	const many = 100_000
+	b := newBench(bb)
+	b.start()
+	for n := 0; n < many; n += 10_000 {
+		if err := b.x.Submit(context.Background(), b.orders(n, 10_000, time.Hour)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.wait("all receipts", func() bool {
+		s, err := b.x.Status(context.Background())
+		return err == nil && s.Waiting == 0
+	})
+	b.stop()
+	for bb.Loop() {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childRSS+"="+b.path)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			b.Fatal(err, string(out))
+		}
+		var n, ms, mb int
+		if _, err := fmt.Sscan(string(out), &n, &ms, &mb); err != nil || n != many {
+			b.Fatal(err, string(out))
+		}
+		b.ReportMetric(float64(ms), "ms/restore")
+		b.ReportMetric(float64(mb), "MB/rss")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"riposte"
 	"riposte/internal/enforce"
 	"riposte/internal/guard"
+	"riposte/internal/journal"
 )
 
 // maxTake is how many orders one cycle takes: one commit writes them, and the
@@ -40,13 +41,16 @@ type loop struct {
 	guard    *guard.Guard
 	paused   *pause
 	trial    *trial
-	read     int64         // the wall clock
+	read     int64 // the wall clock
+	facts    facts
 	drift    time.Duration // of it against Elapsed
 
 	started               time.Time
-	putBack               []*hold // found missing at the start, and not yet a job
-	firstJobs, firstLists int     // of the first reconciliation, outstanding
-	opened                bool    // orders are taken
+	putBack               []*hold  // found missing at the start, and not yet a job
+	firstJobs, firstLists int      // of the first reconciliation, outstanding
+	opened                bool     // orders are taken
+	done                  []*batch // whose results are not settled yet
+	doneSince             time.Time
 	isReady               bool
 	rebooted              bool // the machine was started anew since the last run
 	stopping              bool
@@ -130,6 +134,8 @@ func (x *Executor) cycle() {
 		x.retryLanes()
 		x.feed()
 		x.takeSome()
+		x.takeResults()
+		x.settleSome()
 		if x.idle() && len(x.restored) > 0 {
 			x.sayRestored()
 		}
@@ -140,6 +146,7 @@ func (x *Executor) cycle() {
 
 // writeAndGo writes what was decided, then lets it happen, then tells.
 func (x *Executor) writeAndGo() {
+	x.dispatch() // what is free does not wait for the journal
 	err := x.commit()
 	if err != nil {
 		x.failUnwritten(err)
@@ -149,7 +156,7 @@ func (x *Executor) writeAndGo() {
 	x.deliver(err)
 	x.dispatch()
 	// What dispatch found pointless is settled, and is to be written, too.
-	if len(x.pushed) > 0 || len(x.out) > 0 || x.current != nil || x.unwritten == nil && !x.book.empty() {
+	if len(x.pushed) > 0 || len(x.out) > 0 || x.current != nil || len(x.done) > 0 && !x.inBulk() || x.unwritten == nil && !x.book.empty() {
 		x.more = true
 	}
 }
@@ -170,9 +177,21 @@ func (x *Executor) tellSteps() {
 	}
 }
 
+// takeResults takes in what workers have done meanwhile, so that they go on.
+func (x *Executor) takeResults() {
+	for {
+		select {
+		case b := <-x.results:
+			x.finish(b)
+		default:
+			return
+		}
+	}
+}
+
 // idle reports whether nothing is at work and nothing waits.
 func (x *Executor) idle() bool {
-	return x.busy == 0 && len(x.queues) == 0 && x.current == nil && x.lists == 0
+	return x.busy == 0 && len(x.done) == 0 && len(x.queues) == 0 && x.current == nil && x.lists == 0
 }
 
 // takeSome takes some of the orders of the submission in hand.
@@ -181,7 +200,14 @@ func (x *Executor) takeSome() {
 	if s == nil {
 		return
 	}
-	for n := 0; n < maxTake && s.next < len(s.orders); n++ {
+	n := min(maxTake, len(s.orders)-s.next)
+	q := journal.Question{}
+	for i := range s.orders[s.next : s.next+n] {
+		o := &s.orders[s.next+i]
+		q.Orders, q.Offenders = append(q.Orders, o.ID), append(q.Offenders, x.offenderKey(o.Key()))
+	}
+	x.ask(q)
+	for range n {
 		x.take(s, s.next)
 		s.next++
 	}
@@ -238,8 +264,6 @@ func (x *Executor) drain() {
 			do()
 		case b := <-x.results:
 			x.finish(b)
-			// The mechanism goes on while what it did is written.
-			x.dispatch()
 		case l := <-x.listed:
 			x.compare(l)
 		case js := <-x.synced:
@@ -256,6 +280,9 @@ func (x *Executor) rest() time.Duration {
 		return 0
 	}
 	d := time.Hour
+	if len(x.done) > 0 {
+		d = max(0, settleAge-time.Since(x.doneSince))
+	}
 	if len(x.clock) > 0 {
 		d = min(tick, time.Duration(x.clock[0].at-x.wall()))
 	}
@@ -296,7 +323,13 @@ func (x *Executor) stop() error {
 	patience := time.NewTimer(x.o.StopTime)
 	defer patience.Stop()
 	patient := true
-	for x.busy > 0 || undoing && patient && len(x.queues) > 0 {
+	for x.busy > 0 || len(x.done) > 0 || undoing && patient && len(x.queues) > 0 {
+		if len(x.done) > 0 {
+			if x.settleSome(); undoing && patient {
+				x.cycle()
+			}
+			continue
+		}
 		select {
 		case b := <-x.results:
 			x.finish(b)

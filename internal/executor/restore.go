@@ -200,7 +200,7 @@ func (x *Executor) feed() {
 		h := x.putBack[0]
 		x.putBack = x.putBack[1:]
 		if x.isFirst(h) && len(x.queues[h.place()]) == 0 {
-			x.push(&job{kind: repair, place: h.place(), hold: h, first: true})
+			x.push(&job{kind: repair, place: h.place(), hold: h, first: true, free: true})
 		}
 	}
 	if len(x.putBack) == 0 {

@@ -333,6 +333,7 @@ func (x *Executor) setMissing(p place, words string) {
 func (x *Executor) sayRestored() {
 	const lot = 500
 	n := min(lot, len(x.restored))
+	x.askCauses(x.restored[:n])
 	for _, h := range x.restored[:n] {
 		if h.inForce() {
 			r := x.holdReceipt(h, riposte.Repaired)

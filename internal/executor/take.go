@@ -3,6 +3,7 @@ package executor
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 func (x *Executor) take(s *submission, i int) {
 	o := &s.orders[i]
 	c := &claim{order: o, answers: s.answers, index: i}
-	if known, err := x.o.Journal.Known(o.ID); err == nil && known {
+	if x.facts.Known[o.ID] {
 		x.repeat(c)
 		return
 	}
@@ -29,6 +30,33 @@ func (x *Executor) take(s *submission, i int) {
 	x.book.orders = append(x.book.orders, entry)
 	x.o.Step("taken")
 	x.decide(c)
+}
+
+// facts are what the journal said about orders, offenders and causes since the
+// last commit: what is about to be needed is asked for at once, what turns out
+// to be needed one by one.
+type facts struct {
+	journal.Facts
+	asked map[riposte.Key]bool // offenders
+}
+
+// ask has the journal tell. A journal that cannot be read knows nothing: then
+// an offence counts as the first, and a receipt lacks its reason.
+func (x *Executor) ask(q journal.Question) {
+	f, err := x.o.Journal.Ask(q)
+	if err != nil {
+		x.o.Log.Error("the journal cannot be asked", "error", err)
+	}
+	if x.facts.asked == nil {
+		x.facts = facts{f, make(map[riposte.Key]bool, len(q.Offenders))}
+	} else {
+		maps.Copy(x.facts.Known, f.Known)
+		maps.Copy(x.facts.Offenders, f.Offenders)
+		maps.Copy(x.facts.Causes, f.Causes)
+	}
+	for _, k := range q.Offenders {
+		x.facts.asked[k] = true
+	}
 }
 
 // repeat answers an order that was received before: it is not carried out
@@ -128,10 +156,10 @@ func (x *Executor) step(o *riposte.Order) (rung int, duration time.Duration) {
 func (x *Executor) offender(k riposte.Key) (journal.Offender, bool) {
 	rec, ok := x.book.offenders[k]
 	if !ok {
-		var err error
-		if rec, ok, err = x.o.Journal.Offender(k); err != nil {
-			x.o.Log.Error("an offender's record cannot be read; the offence counts as the first", "target", k.Target, "error", err)
+		if !x.facts.asked[k] {
+			x.ask(journal.Question{Offenders: []riposte.Key{k}})
 		}
+		rec, ok = x.facts.Offenders[k]
 		if until, changed := x.book.ended[k]; ok && changed {
 			rec.Until = until
 		}

@@ -135,7 +135,7 @@ func (x *Executor) endHold(h *hold, reason, by string, t *tally) {
 		if tr, ok := x.troubles[h]; ok && by == "" && tr.reason != "" {
 			reason, by = tr.reason, tr.by // tried again on the same behalf
 		}
-		j = &job{kind: end, place: h.place(), hold: h, reason: reason, by: by}
+		j = &job{kind: end, place: h.place(), hold: h, reason: reason, by: by, free: !fresh || !early}
 		x.push(j)
 	}
 	if t != nil {

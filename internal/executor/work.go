@@ -68,6 +68,7 @@ type job struct {
 	first   bool   // of the first reconciliation
 	adopted bool   // a begin that an earlier run has left: no order of it is at hand
 
+	free      bool // it has no intent: what the journal says already is enough
 	durable   bool // its intent must be on the disk first
 	committed bool // the intent is in the journal
 	safe      bool // and on the disk
@@ -82,16 +83,22 @@ type batch struct {
 	lane    *lane
 	jobs    []*job
 	results []enforce.Result
+	settled int // of the jobs
 }
 
-// push puts a job behind those of its place. It is released once what the
-// current cycle writes is in the journal.
+// push puts a job behind those of its place. Unless it is free it is released
+// once what the current cycle writes is in the journal.
 func (x *Executor) push(j *job) {
 	if j.def == nil && j.hold != nil {
 		j.def = j.hold.def
 	}
 	x.queues[j.place] = append(x.queues[j.place], j)
-	x.pushed = append(x.pushed, j)
+	if j.free {
+		j.committed = true
+		x.release(j.place)
+	} else {
+		x.pushed = append(x.pushed, j)
+	}
 	x.passed.written = x.passed.written || len(j.claims) > 0
 	if j.first {
 		x.firstJobs++
@@ -181,6 +188,9 @@ func (x *Executor) safe(jobs []*job) {
 
 // dispatch gives waiting jobs to idle workers.
 func (x *Executor) dispatch() {
+	if x.stopping && x.o.OnStop == Keep {
+		return
+	}
 	for _, l := range x.order {
 		for l.busy < l.width && len(l.ready[apply])+len(l.ready[undo]) > 0 {
 			if jobs := x.nextBatch(l); len(jobs) > 0 {
@@ -332,13 +342,14 @@ func (x *Executor) effect(j *job) enforce.Effect {
 	}
 	if len(j.claims) > 0 {
 		o := j.claims[0].order
-		e.Order, e.Alert, e.By = o.ID, o.Alert, o.By
+		e.Order, e.Alert, e.By, e.Force = o.ID, o.Alert, o.By, o.Force
 		if j.kind == act {
 			e.Until, e.State = time.Time{}, ""
 		}
 		return e
 	}
 	if j.hold != nil {
+		e.Force = j.hold.force
 		if j.kind == end {
 			e.State = j.hold.state
 		}
@@ -354,28 +365,102 @@ func (x *Executor) effect(j *job) enforce.Effect {
 	return e
 }
 
-// cause says where a hold came from.
+// cause says where a hold came from. It is at hand, or was asked for with those
+// of others, or is asked for now.
 func (x *Executor) cause(h *hold) journal.Cause {
 	if h.cause != nil {
 		return *h.cause
 	}
-	c, _, err := x.o.Journal.Cause(h.key())
-	if err != nil {
-		x.o.Log.Error("why a response is in force cannot be read", "target", h.target, "command", h.def.command.Name, "error", err)
+	if c, ok := x.facts.Causes[h.key()]; ok {
+		return c
 	}
-	return c
+	x.ask(journal.Question{Causes: []riposte.Key{h.key()}})
+	return x.facts.Causes[h.key()]
 }
 
-// finish takes in what a worker did.
+// askCauses asks for the causes of holds that are about to be told about.
+func (x *Executor) askCauses(holds []*hold) {
+	q := journal.Question{}
+	for _, h := range holds {
+		if h != nil && h.cause == nil {
+			q.Causes = append(q.Causes, h.key())
+		}
+	}
+	if len(q.Causes) > 0 {
+		x.ask(q)
+	}
+}
+
+// finish takes in what a worker did, and gives the mechanism its next work.
+// What came of the last is settled by settleSome.
 func (x *Executor) finish(b *batch) {
 	b.lane.busy--
 	x.busy--
-	for i, j := range b.jobs {
-		res := enforce.Result{Err: errNoResult}
-		if i < len(b.results) {
-			res = b.results[i]
+	if len(x.done) == 0 {
+		x.doneSince = time.Now()
+	}
+	x.done = append(x.done, b)
+	x.dispatch()
+}
+
+// While a mechanism has thousands of effects before it, it goes first: to write
+// down what came of an effect takes longer than the effect.
+const (
+	settleLot = 256
+	settleAge = 200 * time.Millisecond
+)
+
+// settleSome settles some of what workers did.
+func (x *Executor) settleSome() {
+	if len(x.done) == 0 || !x.stopping && (x.current != nil || x.inBulk()) && time.Since(x.doneSince) < settleAge {
+		return
+	}
+	for left := settleLot; left > 0 && len(x.done) > 0; {
+		b := x.done[0]
+		n := min(left, len(b.jobs)-b.settled)
+		jobs := b.jobs[b.settled : b.settled+n]
+		x.askAbout(jobs)
+		for _, j := range jobs {
+			res := enforce.Result{Err: errNoResult}
+			if b.settled < len(b.results) {
+				res = b.results[b.settled]
+			}
+			b.settled++
+			x.settle(j, &res, false)
 		}
-		x.settle(j, &res, false)
+		if left -= n; b.settled == len(b.jobs) {
+			x.done[0] = nil
+			x.done = x.done[1:]
+		}
+	}
+}
+
+// inBulk reports whether a mechanism that works in batches has more than one
+// before it.
+func (x *Executor) inBulk() bool {
+	for _, l := range x.order {
+		if l.width == 1 && l.busy > 0 && len(l.ready[apply])+len(l.ready[undo]) >= maxBatch {
+			return true
+		}
+	}
+	return false
+}
+
+// askAbout asks for what settling jobs needs: the offenders of those that begin,
+// the causes of those that end.
+func (x *Executor) askAbout(jobs []*job) {
+	q := journal.Question{}
+	for _, j := range jobs {
+		switch {
+		case j.hold == nil:
+		case j.kind == begin && j.hold.duration > 0:
+			q.Offenders = append(q.Offenders, x.offenderKey(j.hold.key()))
+		case (j.kind == end || j.kind == repair && !j.first) && j.hold.cause == nil:
+			q.Causes = append(q.Causes, j.hold.key())
+		}
+	}
+	if len(q.Offenders)+len(q.Causes) > 0 {
+		x.ask(q)
 	}
 }
 

@@ -204,7 +204,7 @@ func (j *Journal) put(r *Response) error {
 		return err
 	}
 	_, err = j.st.putResponse.Exec(targetText(r.Target), r.Command.Name, def, r.Order, int64(r.Phase), nanos(r.Since), nanos(r.Until),
-		int64(r.Duration), r.Rung, r.Force, r.State, r.Trouble)
+		int64(r.Duration), r.Rung, r.Force, r.State, r.Trouble, r.By, r.Rule, r.Alert)
 	return err
 }
 

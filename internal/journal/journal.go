@@ -161,7 +161,7 @@ func OpenReading(path string) (*Journal, error) {
 func (j *Journal) connect() error {
 	ctx := context.Background()
 	var err error
-	if j.db, err = sql.Open("sqlite", dsn(j.path, "rwc", "busy_timeout(5000)", "temp_store(memory)")); err != nil {
+	if j.db, err = sql.Open("sqlite", dsn(j.path, "rwc", "busy_timeout(5000)", "temp_store(memory)", "cache_size(-4000)")); err != nil {
 		return err
 	}
 	if j.conn, err = j.db.Conn(ctx); err != nil {
@@ -275,7 +275,7 @@ func openRead(path string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(4)
+	db.SetMaxOpenConns(3)
 	return db, nil
 }
 

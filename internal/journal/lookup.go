@@ -11,53 +11,77 @@ import (
 	"riposte"
 )
 
-// Offender returns what is on record about the offender with the key, as of the
-// last commit. ok is false for one that never offended or is forgotten.
-func (j *Journal) Offender(k riposte.Key) (o Offender, ok bool, err error) {
-	var last, until int64
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	err = j.st.offender.QueryRow(targetText(k.Target), k.Command).Scan(&o.Rung, &o.Count, &last, &until)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Offender{}, false, nil
-	}
-	if err != nil {
-		return Offender{}, false, fmt.Errorf("look up the offender %s: %w", k.Target, err)
-	}
-	o.Key, o.Last, o.Until = k, at(last), at(until)
-	return o, true, nil
+// Question asks the journal about several things at once, which costs far less
+// than asking one by one.
+type Question struct {
+	Orders    []string      // ids: was such an order received before?
+	Offenders []riposte.Key // what is on record about them?
+	Causes    []riposte.Key // where did these responses come from?
 }
 
-// Known reports whether an order of this id was received before.
-func (j *Journal) Known(id string) (bool, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var n int
-	err := j.st.known.QueryRow(id).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look up order %s: %w", id, err)
-	}
-	return true, nil
+// Facts answers a Question, as of the last commit. What is not on record is not
+// in the maps.
+type Facts struct {
+	Known     map[string]bool
+	Offenders map[riposte.Key]Offender
+	Causes    map[riposte.Key]Cause
 }
 
-// Cause returns where a response in the journal came from; ok is false when it
-// is not there.
-func (j *Journal) Cause(k riposte.Key) (c Cause, ok bool, err error) {
-	var since int64
+// Ask answers a question.
+func (j *Journal) Ask(q Question) (Facts, error) {
+	f := Facts{
+		Known:     make(map[string]bool),
+		Offenders: make(map[riposte.Key]Offender),
+		Causes:    make(map[riposte.Key]Cause),
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	err = j.st.cause.QueryRow(targetText(k.Target), k.Command).Scan(&c.Order, &since, &c.By, &c.Rule, &c.Alert)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Cause{}, false, nil
+	if _, err := j.st.read.Exec(); err != nil {
+		return f, fmt.Errorf("ask the journal: %w", err)
+	}
+	err := j.ask(&q, &f)
+	if _, end := j.st.rollback.Exec(); err == nil {
+		err = end
 	}
 	if err != nil {
-		return Cause{}, false, fmt.Errorf("look up the cause of %s on %s: %w", k.Command, k.Target, err)
+		return f, fmt.Errorf("ask the journal: %w", err)
 	}
-	c.Since = at(since)
-	return c, true, nil
+	return f, nil
+}
+
+func (j *Journal) ask(q *Question, f *Facts) error {
+	for _, id := range q.Orders {
+		var n int
+		switch err := j.st.known.QueryRow(id).Scan(&n); {
+		case err == nil:
+			f.Known[id] = true
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+	}
+	for _, k := range q.Offenders {
+		o := Offender{Key: k}
+		var last, until int64
+		switch err := j.st.offender.QueryRow(targetText(k.Target), k.Command).Scan(&o.Rung, &o.Count, &last, &until); {
+		case err == nil:
+			o.Last, o.Until = at(last), at(until)
+			f.Offenders[k] = o
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+	}
+	for _, k := range q.Causes {
+		var c Cause
+		var since int64
+		switch err := j.st.cause.QueryRow(targetText(k.Target), k.Command).Scan(&c.Order, &since, &c.By, &c.Rule, &c.Alert); {
+		case err == nil:
+			c.Since = at(since)
+			f.Causes[k] = c
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+	}
+	return nil
 }
 
 // Unsettled returns the orders that were under way, beside those with a

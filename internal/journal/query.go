@@ -31,17 +31,17 @@ type Listed struct {
 }
 
 // Load calls do with every response in the journal, in no order. It serves the
-// start: the causes are left out.
+// start: By, Rule and Alert are left out.
 func (j *Journal) Load(ctx context.Context, do func(*Response) error) error {
-	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble FROM responses")
-	if err != nil {
-		return fmt.Errorf("load the responses in force: %w", err)
-	}
-	defer rows.Close()
 	defs, err := j.commands(ctx)
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
+	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, '', 0, '' FROM responses")
+	if err != nil {
+		return fmt.Errorf("load the responses in force: %w", err)
+	}
+	defer rows.Close()
 	var row responseRow
 	dest := row.dest()
 	for rows.Next() {
@@ -97,10 +97,12 @@ type responseRow struct {
 	since, until, duration        int64
 	rung                          int
 	force                         bool
+	by, alert                     string
+	rule                          int
 }
 
 func (r *responseRow) dest() []any {
-	return []any{&r.target, &r.def, &r.order, &r.phase, &r.since, &r.until, &r.duration, &r.rung, &r.force, &r.state, &r.trouble}
+	return []any{&r.target, &r.def, &r.order, &r.phase, &r.since, &r.until, &r.duration, &r.rung, &r.force, &r.state, &r.trouble, &r.by, &r.rule, &r.alert}
 }
 
 func (r *responseRow) response(defs map[int64]*definition) (Response, error) {
@@ -115,7 +117,7 @@ func (r *responseRow) response(defs map[int64]*definition) (Response, error) {
 	return Response{
 		Target: t, Command: d.command, Mechanism: d.mechanism, Order: r.order, Phase: Phase(r.phase),
 		Since: at(r.since), Until: at(r.until), Duration: time.Duration(r.duration), Rung: r.rung,
-		Force: r.force, State: r.state, Trouble: r.trouble,
+		Force: r.force, State: r.state, Trouble: r.trouble, By: r.by, Rule: r.rule, Alert: r.alert,
 	}, nil
 }
 
@@ -197,32 +199,30 @@ func isShadow(a netip.Addr, bits int) bool {
 // last.
 func (j *Journal) InForce(ctx context.Context, f Filter) ([]Listed, error) {
 	var c clause
-	c.target("r.target", f.Target)
-	c.between("r.since", f.Since, f.Before)
+	c.target("target", f.Target)
+	c.between("since", f.Since, f.Before)
 	if f.Command != "" {
-		c.add("r.command = ?", f.Command)
+		c.add("command = ?", f.Command)
 	}
 	if f.Order != "" {
-		c.add("r.ord = ?", f.Order)
+		c.add("ord = ?", f.Order)
 	}
 	if f.Rule != 0 {
-		c.add("o.rule = ?", f.Rule)
+		c.add("rule = ?", f.Rule)
 	}
 	defs, err := j.commands(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list the responses in force: %w", err)
 	}
-	rows, err := j.read.QueryContext(ctx, `SELECT r.target, r.def, r.ord, r.phase, r.since, r.until, r.duration, r.rung, r.force, r.state, r.trouble,
-		COALESCE(o.by, ''), COALESCE(o.rule, 0), COALESCE(o.alert, '')
-		FROM responses r LEFT JOIN orders o ON o.id = r.ord`+c.String()+` ORDER BY r.until = 0, r.until, r.target LIMIT ?`, append(c.args, limit(f.Limit))...)
+	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert FROM responses"+
+		c.String()+" ORDER BY until = 0, until, target LIMIT ?", append(c.args, limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("list the responses in force: %w", err)
 	}
 	defer rows.Close()
 	var out []Listed
 	var row responseRow
-	var cause Cause
-	dest := append(row.dest(), &cause.By, &cause.Rule, &cause.Alert)
+	dest := row.dest()
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return nil, fmt.Errorf("list the responses in force: %w", err)
@@ -231,8 +231,7 @@ func (j *Journal) InForce(ctx context.Context, f Filter) ([]Listed, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list the responses in force: %w", err)
 		}
-		cause.Order, cause.Since = r.Order, r.Since
-		out = append(out, Listed{Response: r, Cause: cause})
+		out = append(out, Listed{Response: r, Cause: Cause{Order: r.Order, Since: r.Since, By: r.By, Rule: r.Rule, Alert: r.Alert}})
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("list the responses in force: %w", err)

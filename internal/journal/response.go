@@ -46,6 +46,9 @@ type Response struct {
 	Force     bool          // ordered past the guard
 	State     string        // the mechanism's, for undo
 	Trouble   string        // why it could not be taken back, "" when nothing is wrong
+	By        string        // as in the order
+	Rule      int           // of the alert behind it
+	Alert     string        // id
 }
 
 // Key is what is unique: the command's name and the target.

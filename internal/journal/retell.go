@@ -95,8 +95,9 @@ func retellOne(ctx context.Context, conn *sql.Conn, k riposte.Key, r *riposte.Re
 	if r.Rung > 0 && len(o.Ladder) > 0 {
 		duration = o.Ladder[min(r.Rung, len(o.Ladder))-1]
 	}
-	_, err = conn.ExecContext(ctx, `INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble)
-		SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, '', '' FROM commands WHERE command = ? AND mechanism = ?`,
-		targetText(k.Target), k.Command, r.Order, int64(Pending), nanos(r.Time), nanos(r.Until), int64(duration), r.Rung, o.Force, string(command), r.Mechanism)
+	_, err = conn.ExecContext(ctx, `INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert)
+		SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, ? FROM commands WHERE command = ? AND mechanism = ?`,
+		targetText(k.Target), k.Command, r.Order, int64(Pending), nanos(r.Time), nanos(r.Until), int64(duration), r.Rung, o.Force,
+		o.By, r.Rule, r.Alert, string(command), r.Mechanism)
 	return err == nil, err
 }

@@ -44,6 +44,9 @@ CREATE TABLE responses (
 	force    INTEGER NOT NULL,
 	state    TEXT NOT NULL,    -- the mechanism's, for undo
 	trouble  TEXT NOT NULL,    -- why it could not be undone
+	by       TEXT NOT NULL,    -- as in the order, so that it need not be read
+	rule     INTEGER NOT NULL,
+	alert    TEXT NOT NULL,
 	PRIMARY KEY (target, command)
 ) STRICT, WITHOUT ROWID;
 
@@ -122,7 +125,7 @@ func migrate(ctx context.Context, conn *sql.Conn, steps []string) (made bool, er
 
 // statements are the writer's prepared statements.
 type statements struct {
-	begin, commit, rollback            *sql.Stmt
+	begin, read, commit, rollback      *sql.Stmt
 	addOrder, putResponse, dropOne     *sql.Stmt
 	putOffender, dropOffender, addLine *sql.Stmt
 	change, shift, ended, open, settle *sql.Stmt
@@ -139,10 +142,11 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		sql string
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
+		{&s.read, "BEGIN DEFERRED"},
 		{&s.commit, "COMMIT"},
 		{&s.rollback, "ROLLBACK"},
 		{&s.addOrder, "INSERT OR IGNORE INTO orders (id, time, by, rule, alert, body) VALUES (?,?,?,?,?,?)"},
-		{&s.putResponse, "INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"},
+		{&s.putResponse, "INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
 		{&s.dropOne, "DELETE FROM responses WHERE target = ? AND command = ?"},
 		{&s.change, "UPDATE responses SET phase = ?, until = ?, duration = ?, rung = ?, force = ?, state = ?, trouble = ? WHERE target = ? AND command = ?"},
 		{&s.shift, "UPDATE responses SET until = until + ? WHERE until <> 0"},
@@ -158,7 +162,7 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.findCommand, "SELECT id FROM commands WHERE command = ? AND mechanism = ?"},
 		{&s.offender, "SELECT rung, count, last, until FROM offenders WHERE target = ? AND command = ?"},
 		{&s.known, "SELECT 1 FROM orders WHERE id = ?"},
-		{&s.cause, "SELECT r.ord, r.since, COALESCE(o.by, ''), COALESCE(o.rule, 0), COALESCE(o.alert, '') FROM responses r LEFT JOIN orders o ON o.id = r.ord WHERE r.target = ? AND r.command = ?"},
+		{&s.cause, "SELECT ord, since, by, rule, alert FROM responses WHERE target = ? AND command = ?"},
 	} {
 		st, err := conn.PrepareContext(ctx, p.sql)
 		if err != nil {
