@@ -5,9 +5,9 @@ GO      ?= go
 BIN     := build/riposte
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X riposte/internal/cli.version=$(VERSION)
-# What the tests use beyond Go: the kernel's tools, a real sshd, a real mail server.
+# What the tests use beyond Go: the kernel's tools, a real sshd, a real mail server, Wine.
 TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server openssh-client sshpass rsyslog opensmtpd \
-	systemd-journal-remote firewalld dbus ufw python3 util-linux passwd procps kmod gcc libc6-dev
+	systemd-journal-remote firewalld dbus ufw wine64 wine64-preloader python3 util-linux passwd procps kmod gcc libc6-dev
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
 

@@ -3,7 +3,6 @@ module riposte
 go 1.26.0
 
 require (
-	github.com/Microsoft/go-winio v0.6.4
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
 	github.com/emersion/go-smtp v0.25.1
 	github.com/gaissmai/bart v0.30.0

@@ -191,7 +191,13 @@ func unread(cfg *conf.Config) []ossec.Finding {
 	var out []ossec.Finding
 	home := map[string]string{"eventchannel": "windows", "eventlog": "windows", "macos": "darwin"}
 	for _, l := range cfg.LocalFiles {
-		if goos := home[l.Format]; goos != "" && goos != runtime.GOOS {
+		switch home[l.Format] {
+		case "":
+		case runtime.GOOS:
+			out = append(out, ossec.Finding{Severity: ossec.Warning, Pos: l.Pos, Len: len("<localfile"), Code: "not-read",
+				Message: "riposte cannot read logs of format " + l.Format + ": nothing is seen of this one",
+				Hint:    "let a Wazuh or OSSEC agent read it, and give their manager's alerts.json as sources.alerts in riposte.yaml"})
+		default:
 			out = append(out, ossec.Finding{Severity: ossec.Note, Pos: l.Pos, Len: len("<localfile"), Code: "not-here",
 				Message: "this host has no logs of format " + l.Format})
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"riposte/internal/api"
+	"riposte/internal/settings"
 )
 
 // version is set at link time.
@@ -98,7 +99,7 @@ func newRootCommand(e *env) *cobra.Command {
 	root.SetHelpCommand(newHelpCommand())
 	f := root.PersistentFlags()
 	f.BoolVar(&e.json, "json", false, "print JSON")
-	f.StringVar(&e.settings, "settings", "", "riposte.yaml (default /etc/riposte/riposte.yaml if it exists)")
+	f.StringVar(&e.settings, "settings", "", "riposte.yaml (default "+settings.DefaultPath()+" if it exists)")
 	f.StringVar(&e.socket, "socket", "", "control socket of the daemon (default from the settings)")
 	root.AddCommand(
 		newRunCommand(e),

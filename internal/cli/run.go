@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -80,7 +81,7 @@ func newRunCommand(e *env) *cobra.Command {
 func (e *env) ready(st api.Status, invite bool) {
 	_ = e.print(st, func(w io.Writer) {
 		printScreen(w, &st)
-		if invite && st.Mode != "observe" {
+		if invite && st.Mode != "observe" && runtime.GOOS != "windows" { // which has no logger(1)
 			bite(w)
 		}
 	})

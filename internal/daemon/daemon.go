@@ -102,6 +102,9 @@ func (e *ConfigError) Unwrap() error { return ErrConfig }
 // open opens what is durable and builds the acting half.
 func (d *Daemon) open(w *World) (err error) {
 	s := w.Settings
+	if err := host.PrivateDir(s.StateDir); err != nil {
+		return fmt.Errorf("the folder for the state: %w", err)
+	}
 	var report *journal.Report
 	if d.journal, report, err = journal.Open(JournalPath(s), journal.Options{}); err != nil {
 		return fmt.Errorf("open the journal: %w", err)

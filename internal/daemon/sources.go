@@ -145,7 +145,7 @@ func (d *Daemon) wanted(w *World) ([]*input, error) {
 			journal = append(journal, lf)
 			continue
 		case "eventchannel", "eventlog", "macos":
-			continue // check says that this system has none
+			continue // check says that nothing reads them
 		}
 		for _, loc := range lf.Locations {
 			in, err := fileInput(&lf, loc, w.Settings.Root)

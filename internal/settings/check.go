@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 )
 
@@ -22,6 +23,9 @@ func check(kind, text string) (hint string) {
 		}
 	case "path", "path?":
 		if !filepath.IsAbs(text) && (kind == "path" || text != "") {
+			if runtime.GOOS == "windows" {
+				return `write a whole path, from C:\ on`
+			}
 			return "write a whole path, from / on"
 		}
 	case "sha256":

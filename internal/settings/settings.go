@@ -16,8 +16,9 @@ import (
 	"riposte/internal/ossec"
 )
 
-// DefaultPath is where the file is looked for when no path is given.
-const DefaultPath = "/etc/riposte/riposte.yaml"
+// DefaultPath returns where the file is looked for when no path is given:
+// /etc/riposte/riposte.yaml on Linux.
+func DefaultPath() string { return filepath.Join(here().config, "riposte.yaml") }
 
 // Settings are the keys of riposte.yaml.
 type Settings struct {
@@ -26,8 +27,8 @@ type Settings struct {
 	// The installation that ossec.conf belongs to: relative paths in it start
 	// here.
 	Root string `yaml:"root" check:"path"`
-	// The configuration; empty: etc/ossec.conf below root, or riposte's own
-	// when there is none.
+	// The configuration; empty: etc/ossec.conf below root (on Windows
+	// ossec.conf), or riposte's own when there is none.
 	OssecConf string `yaml:"ossec_conf" check:"path?"`
 	// Which rules are loaded: auto, those that ossec.conf names if they are
 	// there, else the built-in ones; config, those that ossec.conf names;
@@ -206,12 +207,13 @@ type Log struct {
 	Format Format `yaml:"format"`
 }
 
-// Default returns what holds when the file is empty.
+// Default returns what holds on this system when the file is empty.
 func Default() *Settings {
+	p := here()
 	return &Settings{
-		Dialect: ossec.Wazuh, Root: "/var/ossec", StateDir: "/var/lib/riposte", LogDir: "/var/log/riposte",
-		Socket: "/run/riposte/riposte.sock", HostsDeny: "/etc/hosts.deny", RepairEvery: time.Minute,
-		OwnDecoders: "/etc/riposte/decoders", OwnRules: "/etc/riposte/rules",
+		Dialect: ossec.Wazuh, Root: p.root, StateDir: p.state, LogDir: p.log,
+		Socket: p.socket, HostsDeny: "/etc/hosts.deny", RepairEvery: 30 * time.Second,
+		OwnDecoders: filepath.Join(p.config, "decoders"), OwnRules: filepath.Join(p.config, "rules"),
 		Guard: Guard{Own: true, Gateway: true, Resolvers: true, Sessions: true, WidestIPv4: 24, WidestIPv6: 48,
 			Breaker: Breaker{Within: 10 * time.Second, Cooldown: time.Minute}},
 		Ladder: Ladder{ForgetAfter: 30 * 24 * time.Hour},
@@ -224,7 +226,7 @@ func Default() *Settings {
 func Load(path string) (*Settings, []ossec.Finding) {
 	optional := path == ""
 	if optional {
-		path = DefaultPath
+		path = DefaultPath()
 	}
 	src, err := os.ReadFile(path)
 	switch {
@@ -242,7 +244,7 @@ func (s *Settings) ConfPath() string {
 	if s.OssecConf != "" {
 		return s.OssecConf
 	}
-	return filepath.Join(s.Root, "etc", "ossec.conf")
+	return filepath.Join(s.Root, here().conf)
 }
 
 // BinDir returns the directory of active-response scripts.

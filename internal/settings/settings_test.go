@@ -132,6 +132,33 @@ func TestDefault(t *testing.T) {
 	}
 }
 
+// TestPlaces says where things are on every system that riposte is built for.
+func TestPlaces(t *testing.T) {
+	bare := func(string) string { return "" }
+	other := func(name string) string {
+		return map[string]string{"ProgramFiles": `D:\P`, "ProgramFiles(x86)": `D:\P86`, "ProgramData": `D:\Data`}[name]
+	}
+	unix := places{"/etc/riposte", "/var/db/riposte", "/var/log/riposte", "/var/run/riposte/riposte.sock", "/var/ossec", "etc/ossec.conf"}
+	for _, tt := range []struct {
+		goos string
+		env  func(string) string
+		want places
+	}{
+		{"linux", other, places{"/etc/riposte", "/var/lib/riposte", "/var/log/riposte", "/run/riposte/riposte.sock", "/var/ossec", "etc/ossec.conf"}},
+		{"openbsd", other, unix},
+		{"netbsd", other, unix},
+		{"freebsd", other, places{"/usr/local/etc/riposte", unix.state, unix.log, unix.socket, unix.root, unix.conf}},
+		{"darwin", other, places{unix.config, unix.state, unix.log, unix.socket, "/Library/Ossec", unix.conf}},
+		{"windows", bare, places{`C:\Program Files\riposte`, `C:\ProgramData\riposte`, `C:\ProgramData\riposte\log`, `\\.\pipe\riposte`,
+			`C:\Program Files (x86)\ossec-agent`, "ossec.conf"}},
+		{"windows", other, places{`D:\P\riposte`, `D:\Data\riposte`, `D:\Data\riposte\log`, `\\.\pipe\riposte`, `D:\P86\ossec-agent`, "ossec.conf"}},
+	} {
+		if got := placesOn(tt.goos, tt.env); got != tt.want {
+			t.Errorf("%s:\n got %+v\nwant %+v", tt.goos, got, tt.want)
+		}
+	}
+}
+
 func TestFindings(t *testing.T) {
 	for _, tt := range []struct {
 		src, pos, message, hint string
