@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command analysis measures the analysis engine: how many events a second a
 // ruleset judges on this machine, what CPU time and memory that takes, and how
 // long the ruleset takes to load. Alerts are written to disk as the daemon

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command response measures riposte from the outside: from the moment a line
 // is written to a log file to the moment the kernel reports the set element
 // that blocks its source, and how long a burst of distinct attackers takes.

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package rig runs the built riposte for benchmarks: in a network namespace of
 // its own, with files of its own, following one log.
 package rig

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command scale measures riposte with very many blocks: how long it takes to
 // apply them, to restore them after a kill -9 and a lost table, to undo them,
 // what memory they take, how late undos are, and how many orders a second a
