@@ -146,13 +146,14 @@ func (d *Daemon) openMechanisms(w *World) error {
 	for _, c := range w.Config.Commands {
 		_, _ = d.registry.Resolve(c.Command) // Status tells what does not resolve
 	}
-	return d.journal.Load(context.Background(), func(r *journal.Response) error {
-		if _, err := d.registry.Named(r.Mechanism, r.Command); err != nil {
-			d.problems = append(d.problems, fmt.Sprintf("%s is in force on %s by %s, which this host no longer has: %v",
-				r.Command.Name, r.Target, r.Mechanism, err))
+	used, err := d.journal.Mechanisms(context.Background())
+	for _, u := range used {
+		if _, err := d.registry.Named(u.Mechanism, u.Command); err != nil {
+			d.problems = append(d.problems, fmt.Sprintf("responses of %s are in force by %s, which this host no longer has: %v",
+				u.Command.Name, u.Mechanism, err))
 		}
-		return nil
-	})
+	}
+	return err
 }
 
 // close closes what open opened, back to front.
@@ -221,6 +222,9 @@ func (d *Daemon) run(ctx context.Context) error {
 	d.inputs.ctx = sources
 	if err := d.watch(d.world.Load()); err != nil {
 		cancel(err)
+	}
+	for _, in := range d.inputs.running {
+		in.settled(ctx, 2*time.Second)
 	}
 	listener, err := host.ListenControl(d.world.Load().Settings.Socket)
 	if err != nil {

@@ -51,6 +51,22 @@ type input struct {
 	err    error // why it does not run now
 	cancel context.CancelFunc
 	done   chan struct{}
+
+	begin sync.Once
+	begun chan struct{} // closed when it knows where it begins; nil: it does not tell
+}
+
+// settled waits until the input knows where it begins to read, so that what is
+// written from then on is read; and no longer than patience.
+func (in *input) settled(ctx context.Context, patience time.Duration) {
+	if in.begun == nil {
+		return
+	}
+	select {
+	case <-in.begun:
+	case <-ctx.Done():
+	case <-time.After(patience):
+	}
 }
 
 func (in *input) set(err error) {
@@ -118,6 +134,9 @@ func (in *input) once(ctx context.Context, positions map[string]string, out chan
 		close(counted)
 	}()
 	for b := range counted {
+		if in.begun != nil {
+			in.begin.Do(func() { close(in.begun) })
+		}
 		in.events.Add(uint64(len(b.Events)))
 		select {
 		case out <- b:
@@ -159,7 +178,7 @@ func (d *Daemon) wanted(w *World) ([]*input, error) {
 	}
 	if len(files) > 0 {
 		out = append(out, &input{
-			key: fmt.Sprintf("files %q", keys), name: "files", detail: fileDetail(names),
+			key: fmt.Sprintf("files %q", keys), name: "files", detail: fileDetail(names), begun: make(chan struct{}),
 			open: func(positions map[string]string) (runner, error) {
 				return file.New(file.Options{Inputs: files, Positions: positions, Log: log})
 			},
