@@ -157,6 +157,23 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s:\n got %+v\nwant %+v", tt.goos, got, tt.want)
 		}
 	}
+
+	doc, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(doc), "### Where things are")
+	for i, goos := range []string{"linux", "freebsd", "openbsd", "darwin", "windows"} {
+		p := placesOn(goos, bare)
+		for row, want := range map[string]string{"riposte.yaml, `decoders`, `rules`": p.config, "state_dir": p.state, "log_dir": p.log,
+			"socket": p.socket, "root": p.root, "ossec.conf below root": p.conf} {
+			_, cells, _ := strings.Cut(table, "\n| "+row+" |")
+			cells, _, _ = strings.Cut(cells, "\n")
+			if got := strings.Split(cells, "|"); len(got) < 5 || strings.TrimSpace(got[i]) != "`"+want+"`" {
+				t.Errorf("docs/configuration.md: %s of %s is not %s: %q", row, goos, want, got)
+			}
+		}
+	}
 }
 
 func TestFindings(t *testing.T) {
