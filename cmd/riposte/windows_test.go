@@ -193,6 +193,10 @@ func windowsExample2(seconds int) string {
     <log_format>syslog</log_format>
     <location>C:/logs/more*.log</location>
   </localfile>
+  <localfile>
+    <log_format>eventchannel</log_format>
+    <location>Security</location>
+  </localfile>
 </ossec_config>
 `, seconds)
 }
@@ -213,7 +217,7 @@ func TestWindows(t *testing.T) {
 	h.run("reg.exe", "add", windowsPolicy+`\FirewallRules`, "/v", "{1}", "/t", "REG_SZ", "/d", foreign, "/f")
 
 	checked := h.run(windowsRiposte, "check")
-	for _, want := range []string{"win_route-null", "here by null route", "here by windows firewall", windowsConf + ": no findings"} {
+	for _, want := range []string{"win_route-null", "here by null route", "here by windows firewall", "riposte cannot read logs of format eventchannel", windowsConf + ": 1 warning"} {
 		if !strings.Contains(checked, want) {
 			t.Errorf("riposte.exe check says nothing of %q:\n%s", want, checked)
 		}
