@@ -8,10 +8,10 @@ LDFLAGS := -s -w -X riposte/internal/cli.version=$(VERSION)
 # What the tests use beyond Go: the kernel's tools, a real sshd, a real mail server, Wine.
 TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server openssh-client sshpass rsyslog opensmtpd \
 	systemd-journal-remote firewalld dbus ufw wine64 wine64-preloader python3 util-linux passwd procps kmod gcc libc6-dev
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
+TOOL_staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TOOL_govulncheck := golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: run build test race lint bench conformance fuzz clean setup-test help
+.PHONY: run build test lint bench conformance fuzz clean setup-test help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,11 +28,14 @@ setup-test: ## install what the tests need (Debian, as root)
 test: setup-test build ## every test, with the race detector, root tests included
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
 
-lint: ## gofmt, vet, staticcheck, govulncheck where it can run
+lint: build/tools/staticcheck build/tools/govulncheck ## gofmt, vet, staticcheck, govulncheck where it can run
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
-	@$(GO) run $(GOVULNCHECK) ./... || { test $$? -eq 3 && exit 3; echo "govulncheck could not run here (no vulnerability database): not checked"; }
+	build/tools/staticcheck ./...
+	@build/tools/govulncheck ./... || { test $$? -eq 3 && exit 3; echo "govulncheck could not run here (no vulnerability database): not checked"; }
+
+build/tools/%:
+	GOBIN=$(CURDIR)/build/tools $(GO) install $(TOOL_$*)
 
 conformance: ## the real systems' suites on the real rulesets, both dialects
 	$(GO) run ./bench/conformance
