@@ -387,7 +387,7 @@ func TestTwoCommandsShareAnEffect(t *testing.T) {
 	in(t, nil, func(h *host) {
 		h.want("first", h.do(h.order("fw", addr(1), 60*sec)), "verified 1m0s")
 		h.want("second", h.do(h.order("fw2", addr(1), 600*sec)), "verified 10m0s")
-		if got := h.fw.table[addr(1)]time.Until().Round(sec); got != 600*sec {
+		if got := time.Until(h.fw.table[addr(1)]).Round(sec); got != 600*sec {
 			h.Errorf("the host keeps an end in %s", got)
 		}
 		h.want("a script", h.do(h.order("sh", addr(1), 60*sec)), "applied 1m0s")
@@ -403,7 +403,7 @@ func TestTwoCommandsShareAnEffect(t *testing.T) {
 			h.Errorf("undo of one: %v %v", rs, err)
 		}
 		synctest.Wait()
-		if got := h.fw.table[addr(1)]time.Until().Round(sec); got != 60*sec {
+		if got := time.Until(h.fw.table[addr(1)]).Round(sec); got != 60*sec {
 			h.Errorf("the host keeps an end in %s after the later one was undone", got)
 		}
 		h.sleep(600 * sec)

@@ -47,7 +47,7 @@ func TestARestartKeepsWhatIsInForce(t *testing.T) {
 		h.start()
 		<-h.x.Ready()
 		h.agree()
-		if got := h.fw.table[addr(1)]time.Until(); got != 400*sec {
+		if got := time.Until(h.fw.table[addr(1)]); got != 400*sec {
 			h.Errorf("restored for %s, want the 400 s that were left", got)
 		}
 		if told := h.history(); !strings.Contains(told, "repaired fw 203.0.0.1") || !strings.Contains(told, "repaired sh 203.0.0.1") {
