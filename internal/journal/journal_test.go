@@ -489,3 +489,33 @@ func TestMechanisms(t *testing.T) {
 		t.Errorf("after the drop: %+v, %v", got, err)
 	}
 }
+
+// The first response of a command is listed as soon as it is written, by
+// readers that were at it all the while.
+func TestInForceWhileWriting(t *testing.T) {
+	j, _, err := Open(filepath.Join(t.TempDir(), "journal.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	done := make(chan error)
+	go func() {
+		for {
+			list, err := j.InForce(t.Context(), Filter{})
+			if err != nil || len(list) == 200 {
+				done <- err
+				return
+			}
+		}
+	}()
+	for i := range 200 {
+		r := Response{Target: riposte.Target{Kind: riposte.User, Value: fmt.Sprint("u", i)}, Order: fmt.Sprint(i), Phase: Held, Mechanism: "m",
+			Command: riposte.Command{Name: fmt.Sprint("c", i)}}
+		if err := j.Commit(&Batch{Put: []Response{r}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -210,33 +210,43 @@ func (j *Journal) InForce(ctx context.Context, f Filter) ([]Listed, error) {
 	if f.Rule != 0 {
 		c.add("rule = ?", f.Rule)
 	}
+	found, err := j.responseRows(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert FROM responses"+
+		c.String()+" ORDER BY until = 0, until, target LIMIT ?", append(c.args, limit(f.Limit)))
+	if err != nil {
+		return nil, fmt.Errorf("list the responses in force: %w", err)
+	}
+	// After the rows: whatever they refer to is there by now.
 	defs, err := j.commands(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list the responses in force: %w", err)
 	}
-	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert FROM responses"+
-		c.String()+" ORDER BY until = 0, until, target LIMIT ?", append(c.args, limit(f.Limit))...)
-	if err != nil {
-		return nil, fmt.Errorf("list the responses in force: %w", err)
-	}
-	defer rows.Close()
-	var out []Listed
-	var row responseRow
-	dest := row.dest()
-	for rows.Next() {
-		if err := rows.Scan(dest...); err != nil {
-			return nil, fmt.Errorf("list the responses in force: %w", err)
-		}
-		r, err := row.response(defs)
+	out := make([]Listed, 0, len(found))
+	for i := range found {
+		r, err := found[i].response(defs)
 		if err != nil {
 			return nil, fmt.Errorf("list the responses in force: %w", err)
 		}
 		out = append(out, Listed{Response: r, Cause: Cause{Order: r.Order, Since: r.Since, By: r.By, Rule: r.Rule, Alert: r.Alert}})
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("list the responses in force: %w", err)
-	}
 	return out, nil
+}
+
+// responseRows reads rows of responses.
+func (j *Journal) responseRows(ctx context.Context, query string, args []any) ([]responseRow, error) {
+	rows, err := j.read.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []responseRow
+	for rows.Next() {
+		var row responseRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return nil, err
+		}
+		out = append(out, row)
+	}
+	return out, rows.Err()
 }
 
 // History returns receipts, newest first.
