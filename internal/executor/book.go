@@ -152,10 +152,11 @@ func (x *Executor) failUnwritten(err error) {
 }
 
 // say puts a receipt on record and tells it once the record is written.
-func (x *Executor) say(r riposte.Receipt, digest string, a *answers, index int) {
+func (x *Executor) say(r riposte.Receipt, digest string, a *answers, index int) riposte.Receipt {
 	r.Host, r.Time = x.o.Host, x.now()
 	x.book.records = append(x.book.records, journal.Record{Time: r.Time, Receipt: &r, Digest: digest})
 	x.out = append(x.out, outgoing{receipt: r, answers: a, index: index})
+	return r
 }
 
 // note puts on record what a person or the executor did beside orders.

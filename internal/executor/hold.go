@@ -25,6 +25,7 @@ type hold struct {
 	phase    journal.Phase
 	force    bool // ordered past the guard
 	over     bool // no longer the hold of its key
+	took     bool // it took over an effect that was not undone
 	missing  bool // in force, but could not be put back after a restart of the machine
 }
 

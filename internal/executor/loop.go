@@ -284,7 +284,7 @@ func (x *Executor) rest() time.Duration {
 		d = max(0, settleAge-time.Since(x.doneSince))
 	}
 	if len(x.clock) > 0 {
-		d = min(tick, time.Duration(x.clock[0].at-x.wall()))
+		d = min(d, tick, time.Duration(x.clock[0].at-x.o.Now().UnixNano()))
 	}
 	if x.unwritten != nil && !x.book.empty() {
 		d = min(d, time.Until(x.rewrite))

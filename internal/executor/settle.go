@@ -105,7 +105,7 @@ func (x *Executor) settleBegin(j *job, res *enforce.Result, moot bool) {
 			r.Outcome, r.Until, r.Rung = riposte.Expired, instant(h.until), int(h.rung)
 		}
 		x.answerBegin(j, r)
-		if j.place.lane.lister == nil && h.state != "" {
+		if j.place.lane.lister == nil && (h.state != "" || h.took) {
 			// It took over what could not be undone, or was not yet.
 			x.endHold(h, "it could not be put in force anew", "", nil)
 			break
@@ -133,7 +133,7 @@ func (x *Executor) inForce(j *job, res *enforce.Result, moot bool) {
 	if res.State != "" {
 		x.setState(j.place, res.State, h)
 	}
-	if h.phase == journal.Pending {
+	if h.took = false; h.phase == journal.Pending {
 		h.phase, h.tries = journal.Held, 0
 		delete(x.troubles, h)
 		x.clock.set(h, h.until)
@@ -424,10 +424,13 @@ func (x *Executor) ended(j *job, res *enforce.Result, moot bool) {
 	}
 	x.forget(h)
 	x.setState(j.place, state, nil)
+	if !moot {
+		j.place.holds(func(o *hold) bool { o.took = false; return true })
+	}
 	if other := x.anyHold(j.place); other != nil && moot {
 		r.Reason += fmt.Sprintf("; %s keeps it in force", other.def.command.Name)
 	}
-	x.say(r, "", nil, 0)
+	r = x.say(r, "", nil, 0)
 	for _, t := range j.tallies {
 		t.receipts = append(t.receipts, r)
 	}

@@ -259,7 +259,7 @@ func (x *Executor) change(h *hold) {
 func (x *Executor) replace(old, h *hold) {
 	cause := x.cause(old)
 	old.cause, old.over = &cause, true
-	h.state = old.state
+	h.state, h.took = old.state, true
 	x.clock.set(old, 0)
 	delete(x.troubles, old)
 	if x.find(old, end) == nil {

@@ -242,6 +242,9 @@ func (x *Executor) moot(j *job) (enforce.Result, bool) {
 		if j.place.lane.lister == nil && x.held(j.place) != nil {
 			return enforce.Result{State: j.place.state()}, true
 		}
+		if !j.adopted && j.place.lane.lister == nil && x.uncertain(h) {
+			return enforce.Result{Err: errUncertain}, true
+		}
 	case renew, repair:
 		if !wanted {
 			return enforce.Result{}, true
@@ -268,6 +271,19 @@ func (x *Executor) moot(j *job) (enforce.Result, bool) {
 
 // errLate means that an effect's time was over before its turn came.
 var errLate = errors.New("its time was over before its turn came")
+
+// errUncertain means that an effect must not be had for fear of having it twice.
+var errUncertain = errors.New("riposte was once stopped in the middle of putting the same in force, and what that may have left cannot be undone yet")
+
+// uncertain reports whether another hold may have left the effect, and its
+// cleaning fails.
+func (x *Executor) uncertain(h *hold) (found bool) {
+	h.place().holds(func(o *hold) bool {
+		found = o != h && o.phase == journal.Pending && !o.missing && o.tries > 0
+		return !found
+	})
+	return found
+}
 
 func (x *Executor) queueLen(p place) int { return len(x.queues[p]) }
 
