@@ -169,8 +169,15 @@ func (c *collector) dir(l *fileList, e conf.RuleEntry) {
 	}
 	entries, err := os.ReadDir(c.abs(e.Path))
 	if err != nil {
-		if e.Pos.Line == 0 && errors.Is(err, fs.ErrNotExist) {
-			return // a default directory that is not there
+		if errors.Is(err, fs.ErrNotExist) {
+			// A directory for one's own rules need not be there; a default one
+			// that is not is not worth a word.
+			if e.Pos.Line > 0 {
+				c.findings = append(c.findings, ossec.Finding{Severity: ossec.Warning, Pos: e.Pos, Code: "missing-directory",
+					Message: fmt.Sprintf("the directory %s does not exist below %s", e.Path, c.root),
+					Hint:    "make it, or give the installation's directory as root"})
+			}
+			return
 		}
 		c.fail(e.Pos, "missing-directory", "", "the directory %s cannot be read: %v", e.Path, err)
 		return
