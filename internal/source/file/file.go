@@ -3,10 +3,11 @@
 //
 // A line is neither lost nor repeated when its file is renamed and a new one
 // takes the name, once or several times between two looks; when riposte was
-// down meanwhile; or when the file is copied and truncated while nobody writes
-// between the two. Lines written between copying and truncating are lost to
-// every reader: that is what copytruncate is. So are lines of a file that was
-// compressed or removed before it could be opened.
+// down meanwhile; or when the file is copied and truncated after it was read to
+// its end. What was not read by then is looked for in the copy, and may be
+// lost; lines written between copying and truncating are lost to every reader:
+// that is what copytruncate is. So are lines of a file that was compressed or
+// removed before it could be opened.
 package file
 
 import (

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ const rotations = 1000
 
 // writeAndRotate writes numbered lines as fast as it can and rotates after each
 // hundred or so. It returns how many lines it wrote.
-func writeAndRotate(t *testing.T, r *rig, name string, rotate func(i int)) int {
+func writeAndRotate(t *testing.T, r *rig, name string, rotate func(i, lines int)) int {
 	rng := rand.New(rand.NewPCG(7, 7))
 	n := 0
 	for i := range rotations {
@@ -49,7 +50,7 @@ func writeAndRotate(t *testing.T, r *rig, name string, rotate func(i int)) int {
 			}
 		}
 		_ = f.Close()
-		rotate(i)
+		rotate(i, n)
 	}
 	return n
 }
@@ -61,7 +62,8 @@ func TestThousandRotationsUnderLoad(t *testing.T) {
 			r.rename(fmt.Sprintf("a.log.%d", i), fmt.Sprintf("a.log.%d", i+1))
 		}
 	}
-	f := func(name string, polled bool, rotate func(r *rig, i int)) {
+	var read atomic.Int64 // lines that came so far
+	f := func(name string, polled bool, rotate func(r *rig, i, lines int)) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.polled = polled
@@ -71,7 +73,8 @@ func TestThousandRotationsUnderLoad(t *testing.T) {
 			r.quiet("a.log") // an empty file has nothing by which a copy of it could be known
 			total := make(chan int, 1)
 			begin := time.Now()
-			go func() { total <- writeAndRotate(t, r, "a.log", func(i int) { rotate(r, i) }) }()
+			read.Store(0)
+			go func() { total <- writeAndRotate(t, r, "a.log", func(i, lines int) { rotate(r, i, lines) }) }()
 			got, want := 0, -1
 			for got != want {
 				select {
@@ -84,6 +87,7 @@ func TestThousandRotationsUnderLoad(t *testing.T) {
 						}
 						got = n
 					}
+					read.Store(int64(got))
 				case <-time.After(20 * time.Second):
 					t.Fatalf("%d lines of %d came; logged:\n%s", got, want, r.log)
 				}
@@ -92,17 +96,22 @@ func TestThousandRotationsUnderLoad(t *testing.T) {
 			t.Logf("%d lines through %d rotations in %v", got, rotations, time.Since(begin).Round(time.Millisecond))
 		})
 	}
-	f("rename with counters", false, func(r *rig, i int) {
+	f("rename with counters", false, func(r *rig, i, _ int) {
 		shift(r, i)
 		r.rename("a.log", "a.log.1")
 	})
-	f("rename with times", false, func(r *rig, i int) {
+	f("rename with times", false, func(r *rig, i, _ int) {
 		r.rename("a.log", fmt.Sprintf("a.log-20261123-%04d", i))
 	})
-	f("rename with times, polled", true, func(r *rig, i int) {
+	f("rename with times, polled", true, func(r *rig, i, _ int) {
 		r.rename("a.log", fmt.Sprintf("a.log-20261123-%04d", i))
 	})
-	f("copy and truncate", false, func(r *rig, i int) {
+	// The writer waits for its reader before it truncates: what was not read by
+	// then may be lost, see the package's comment.
+	f("copy and truncate", false, func(r *rig, i, lines int) {
+		for deadline := time.Now().Add(20 * time.Second); read.Load() < int64(lines) && time.Now().Before(deadline); {
+			time.Sleep(50 * time.Microsecond)
+		}
 		shift(r, i)
 		r.copyTruncate("a.log", "a.log.1")
 	})
