@@ -125,7 +125,7 @@ func (d *Daemon) open(w *World) (err error) {
 	d.executor = executor.New(executor.Options{
 		Journal: d.journal, Guard: d.guard, Resolve: d.registry.Resolve, Mechanisms: d.registry.Mechanisms(),
 		Host: "000", Observe: func(riposte.Command) bool { return d.world.Load().Observing != "" }, OnStop: executor.OnStop(s.OnStop),
-		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log,
+		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log, Boot: host.Boot(), Elapsed: host.SinceBoot(),
 	})
 	d.positions.journal = d.journal
 	stored, err := d.journal.Positions(context.Background())
