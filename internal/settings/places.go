@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
@@ -15,8 +17,30 @@ type places struct {
 	conf   string // ossec.conf below the root
 }
 
-// here are the places of this system.
-func here() places { return placesOn(runtime.GOOS, os.Getenv) }
+// here are the places of this system, for the account that asks: without root
+// riposte only observes, and keeps what it notes among the account's own files.
+func here() places {
+	p := placesOn(runtime.GOOS, os.Getenv)
+	if uid := os.Geteuid(); uid > 0 { // -1 on Windows
+		p.own(uid, os.Getenv)
+	}
+	return p
+}
+
+// own moves what is written to where an ordinary account may write:
+// $XDG_STATE_HOME or ~/.local/state, or a folder of its own for temporary files
+// when it has no home.
+func (p *places) own(uid int, env func(string) string) {
+	home := env("XDG_STATE_HOME")
+	if st, err := os.Stat(env("HOME")); home == "" && err == nil && st.IsDir() {
+		home = filepath.Join(env("HOME"), ".local", "state")
+	}
+	p.state = filepath.Join(home, "riposte")
+	if home == "" {
+		p.state = filepath.Join(os.TempDir(), fmt.Sprintf("riposte-%d", uid))
+	}
+	p.log, p.socket = filepath.Join(p.state, "log"), filepath.Join(p.state, "riposte.sock")
+}
 
 // placesOn are the places of a system, by its hier(7) or its like. What decides
 // what riposte runs must not be where every account may write: on Windows
