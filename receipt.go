@@ -54,6 +54,7 @@ type Receipt struct {
 	Target    Target    `json:"target"`
 	Mechanism string    `json:"mechanism,omitempty"` // "nftables", "script firewall-drop.sh", …
 	Until     time.Time `json:"until,omitzero"`      // when it will be undone; zero: never
+	Once      bool      `json:"once,omitempty"`      // carried out once, and nothing to undo
 	Rung      int       `json:"rung,omitempty"`      // of the ladder: 0 first offence
 	Reason    string    `json:"reason,omitempty"`    // why refused, failed, undone
 	Output    string    `json:"output,omitempty"`    // what a script printed, bounded

@@ -127,6 +127,9 @@ func words(r riposte.Receipt) string {
 	}
 	switch r.Outcome {
 	case riposte.Applied, riposte.Verified, riposte.Extended, riposte.Repaired:
+		if r.Once {
+			return "done once, nothing to undo"
+		}
 		if r.Until.IsZero() {
 			return "until undone"
 		}

@@ -216,7 +216,7 @@ func (x *Executor) mend(h *hold, what string, until int64, r *report) {
 		r.Drift = append(r.Drift, Drift{Mechanism: h.def.lane.mech.Name(), Target: h.target, Command: h.def.command.Name,
 			What: what, Until: instant(until), Wanted: instant(wanted)})
 	}
-	if !r.repair {
+	if !r.repair || x.observes(h) {
 		return
 	}
 	if what == Missing {

@@ -139,6 +139,9 @@ func (x *Executor) takeUp(h *hold, now int64) {
 		x.push(&job{kind: end, place: h.place(), hold: h, reason: "its time was up while riposte did not run", first: true})
 	case !h.force && x.guard != nil && x.guard.Protected(h.target) != nil:
 		x.endProtected(h)
+	case x.observes(h):
+		x.clock.set(h, h.until)     // it ends on time, and is not put back before
+		delete(x.book.meta, "boot") // a start that acts puts it back
 	case h.phase == journal.Pending:
 		// The last run stopped in the middle. Its cause is needed to count the
 		// offence once the effect is there.
@@ -159,6 +162,12 @@ func (x *Executor) takeUp(h *hold, now int64) {
 			x.push(&job{kind: repair, place: h.place(), hold: h, first: true})
 		}
 	}
+}
+
+// observes reports whether this host only says what it would do: then nothing
+// is put back, and what is in force still ends on time.
+func (x *Executor) observes(h *hold) bool {
+	return x.o.Observe != nil && x.o.Observe(h.def.command)
 }
 
 // adopt carries out what an earlier run may have carried out already. When the

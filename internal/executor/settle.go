@@ -349,7 +349,7 @@ func (x *Executor) sayRestored() {
 
 func (x *Executor) settleAct(j *job, res *enforce.Result) {
 	x.close(j.claims)
-	r := riposte.Receipt{Outcome: done(res), Mechanism: j.place.lane.mech.Name(), Output: res.Output}
+	r := riposte.Receipt{Outcome: done(res), Mechanism: j.place.lane.mech.Name(), Output: res.Output, Once: res.Err == nil}
 	if res.Err != nil {
 		r.Outcome, r.Reason = riposte.Failed, res.Err.Error()
 	}

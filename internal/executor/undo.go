@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,13 +13,19 @@ import (
 // ErrNothing means that nothing in force is meant by a selection.
 var ErrNothing = errors.New("nothing of that is in force")
 
-// Selection names responses in force. All set fields must fit; the zero value
-// fits nothing.
+// Selection names responses in force. All set fields must fit, beside Keys; the
+// zero value fits nothing.
 type Selection struct {
 	All     bool           // everything in force
+	Keys    []riposte.Key  // exactly these
 	Filter  journal.Filter // an order, a rule, a command, a time span
 	Target  string         // exactly this address, prefix, user or file
 	Command string         // name
+
+	Reason string // for the receipts; "": undone by hand
+	// Covered says that another response goes on in place of these: offenders
+	// are not let off, and the next offence meanwhile does not climb the ladder.
+	Covered bool
 }
 
 // Undo takes back what is selected, at once, on behalf of by. It returns the receipts
@@ -42,9 +49,12 @@ func (x *Executor) Undo(ctx context.Context, s Selection, by string, progress fu
 		chosen := x.chosen(s, keys, byJournal)
 		t.begin(len(chosen))
 		for _, h := range chosen {
-			x.endHold(h, "undone by hand", by, t)
+			if !s.Covered {
+				x.letOff(h)
+			}
+			x.takeBack(h, cmp.Or(s.Reason, "undone by hand"), by, t)
 		}
-		if len(chosen) > 1 {
+		if len(chosen) > 1 && !s.Covered {
 			x.note("undo", by, fmt.Sprintf("%d responses are taken back", len(chosen)))
 		}
 	})
@@ -80,8 +90,13 @@ func (x *Executor) chosen(s Selection, keys []riposte.Key, byJournal bool) []*ho
 		}
 		return out
 	}
+	for _, k := range s.Keys {
+		if g := x.groups[k.Command]; g != nil && g.holds[k.Target] != nil {
+			out = append(out, g.holds[k.Target])
+		}
+	}
 	if !s.All && s.Target == "" && s.Command == "" {
-		return nil
+		return out
 	}
 	var want []riposte.Target
 	if s.Target != "" {
@@ -109,8 +124,22 @@ func (x *Executor) chosen(s Selection, keys []riposte.Key, byJournal bool) []*ho
 	return out
 }
 
-// endHold takes a hold back: its time is up, or a person says so.
+// endHold ends a hold: its time is up, or a person says so.
 func (x *Executor) endHold(h *hold, reason, by string, t *tally) {
+	x.letOff(h)
+	x.takeBack(h, reason, by, t)
+}
+
+// letOff notes that an offender's answer ends now, before its time.
+func (x *Executor) letOff(h *hold) {
+	now := x.wall()
+	if h.inForce() && h.duration > 0 && (h.until == 0 || h.until > now) {
+		x.book.endOffence(x.offenderKey(h.key()), instant(now))
+	}
+}
+
+// takeBack has the effect of a hold undone.
+func (x *Executor) takeBack(h *hold, reason, by string, t *tally) {
 	if h.over {
 		if t != nil {
 			t.jobDone()
@@ -125,9 +154,6 @@ func (x *Executor) endHold(h *hold, reason, by string, t *tally) {
 	if fresh && early {
 		// A crash must not bring back what a person took away.
 		x.change(h)
-		if h.duration > 0 {
-			x.book.endOffence(x.offenderKey(h.key()), instant(now))
-		}
 	}
 	x.passed.end = true
 	j := x.find(h, end)
