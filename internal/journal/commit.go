@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"riposte"
@@ -112,6 +113,7 @@ func (j *Journal) write(b *Batch) (err error) {
 			_, _ = j.st.rollback.Exec() // the cause is the error to report
 			j.head = head
 			clear(j.ids) // may hold what was rolled back
+			j.last.id = 0
 		}
 	}()
 	for _, e := range b.Orders {
@@ -124,6 +126,7 @@ func (j *Journal) write(b *Batch) (err error) {
 		if _, err := j.st.addOrder.Exec(o.ID, nanos(e.time), o.By, rule, alert, e.body); err != nil {
 			return err
 		}
+		j.newest = max(j.newest, o.ID)
 	}
 	for _, k := range b.Drop {
 		if _, err := j.st.dropOne.Exec(targetText(k.Target), k.Command); err != nil {
@@ -210,6 +213,18 @@ func (j *Journal) put(r *Response) error {
 
 // commandID is the row that holds the command as it is and its mechanism.
 func (j *Journal) commandID(c *riposte.Command, mechanism string) (int64, error) {
+	if l := &j.last; l.id != 0 && l.mechanism == mechanism && l.command.Name == c.Name && l.command.Executable == c.Executable &&
+		slices.Equal(l.command.Expect, c.Expect) && slices.Equal(l.command.ExtraArgs, c.ExtraArgs) {
+		return l.id, nil
+	}
+	id, err := j.findCommand(c, mechanism)
+	if err == nil {
+		j.last.command, j.last.mechanism, j.last.id = *c, mechanism, id
+	}
+	return id, err
+}
+
+func (j *Journal) findCommand(c *riposte.Command, mechanism string) (int64, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
 		return 0, fmt.Errorf("encode command %s: %w", c.Name, err)

@@ -170,10 +170,13 @@ func (j *Journal) retireUpTo(ctx context.Context) (int64, error) {
 	return max(upTo, 0), err
 }
 
+// leaver is an order that may go, and the target it is found by.
+type leaver struct{ id, target string }
+
 // leaving lists the orders of the records up to last that are not in force, and
 // the hash of that last record.
-func (j *Journal) leaving(ctx context.Context, last int64) (orders []string, sum [sha256.Size]byte, err error) {
-	rows, err := j.read.QueryContext(ctx, "SELECT line FROM records WHERE seq <= ? ORDER BY seq", last)
+func (j *Journal) leaving(ctx context.Context, last int64) (orders []leaver, sum [sha256.Size]byte, err error) {
+	rows, err := j.read.QueryContext(ctx, "SELECT target, line FROM records WHERE seq <= ? ORDER BY seq", last)
 	if err != nil {
 		return nil, sum, err
 	}
@@ -185,8 +188,9 @@ func (j *Journal) leaving(ctx context.Context, last int64) (orders []string, sum
 	defer held.Close()
 	seen := map[string]bool{}
 	for rows.Next() {
+		var target string
 		var line []byte
-		if err := rows.Scan(&line); err != nil {
+		if err := rows.Scan(&target, &line); err != nil {
 			return nil, sum, err
 		}
 		sum = sha256.Sum256(line)
@@ -196,11 +200,11 @@ func (j *Journal) leaving(ctx context.Context, last int64) (orders []string, sum
 		}
 		seen[r.Receipt.Order] = true
 		var n int
-		if err := held.QueryRowContext(ctx, targetText(r.Receipt.Target), r.Receipt.Command, r.Receipt.Order).Scan(&n); err != nil {
+		if err := held.QueryRowContext(ctx, target, r.Receipt.Command, r.Receipt.Order).Scan(&n); err != nil {
 			return nil, sum, err
 		}
 		if n == 0 {
-			orders = append(orders, r.Receipt.Order)
+			orders = append(orders, leaver{r.Receipt.Order, target})
 		}
 	}
 	return orders, sum, rows.Err()
@@ -208,7 +212,7 @@ func (j *Journal) leaving(ctx context.Context, last int64) (orders []string, sum
 
 // remove deletes the records up to last and the orders that only they were
 // about, and adds the record that says so.
-func (j *Journal) remove(last int64, sum [sha256.Size]byte, orders []string) (err error) {
+func (j *Journal) remove(last int64, sum [sha256.Size]byte, orders []leaver) (err error) {
 	ctx := context.Background()
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -225,8 +229,8 @@ func (j *Journal) remove(last int64, sum [sha256.Size]byte, orders []string) (er
 	if _, err := j.conn.ExecContext(ctx, "DELETE FROM records WHERE seq <= ?", last); err != nil {
 		return err
 	}
-	for _, id := range orders {
-		if _, err := j.conn.ExecContext(ctx, "DELETE FROM orders WHERE id = ? AND NOT EXISTS (SELECT 1 FROM records WHERE ord = ?)", id, id); err != nil {
+	for _, o := range orders {
+		if _, err := j.conn.ExecContext(ctx, "DELETE FROM orders WHERE id = ? AND NOT EXISTS (SELECT 1 FROM records WHERE target = ? AND ord = ?)", o.id, o.target, o.id); err != nil {
 			return err
 		}
 	}

@@ -27,6 +27,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"riposte"
 )
 
 // ErrInUse means that another process writes this journal.
@@ -61,7 +63,13 @@ type Journal struct {
 	st   *statements
 	head link
 	ids  map[string]int64 // command JSON and mechanism → row of commands
-	full bool             // the disk was full at the last attempt, or riposte lives on its reserve
+	last struct {         // the command that was looked up last
+		command   riposte.Command
+		mechanism string
+		id        int64 // 0: none
+	}
+	newest string // no order on record has a greater id
+	full   bool   // the disk was full at the last attempt, or riposte lives on its reserve
 
 	tight int // commits since it is full
 
@@ -210,6 +218,11 @@ func (j *Journal) start(rep *Report) error {
 	if j.st, err = prepare(ctx, j.conn); err != nil {
 		return err
 	}
+	var newest sql.NullString
+	if err := j.st.newest.QueryRow().Scan(&newest); err != nil {
+		return err
+	}
+	j.newest = newest.String
 	if err := j.noteRecovery(rep); err != nil {
 		return err
 	}

@@ -289,6 +289,45 @@ func TestMigrationGoesOneWay(t *testing.T) {
 	}
 }
 
+// The records about an order are found without an index over orders, whatever
+// its target, and also in a journal of the first format.
+func TestRecordsOfAnOrder(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j, _ := openAt(t, path, Options{})
+	for n := range 20 {
+		b := batch(t, n)
+		b.Records = append(b.Records, receipt(n, riposte.Undone))
+		commit(t, j, b)
+	}
+	odd := order(50)
+	odd.Target = riposte.Target{Kind: riposte.File, Value: "/tmp/\xff"}
+	e, err := NewEntry(odd, epoch)
+	must(err)
+	r := receipt(50, riposte.Applied)
+	r.Receipt.Target = odd.Target
+	commit(t, j, &Batch{Orders: []*Entry{e}, Records: []Record{r, receipt(60, riposte.Refused)}})
+	for round := range 2 {
+		for id, want := range map[string]int{order(7).ID: 2, odd.ID: 1, order(60).ID: 1, "none such": 0} {
+			rs, err := j.History(t.Context(), Filter{Order: id})
+			if err != nil || len(rs) != want || want > 0 && rs[0].Order != id {
+				t.Errorf("round %d: %d records of %q, want %d (%v)", round, len(rs), id, want, err)
+			}
+		}
+		if round == 0 {
+			// As the first format left it.
+			if _, err := j.conn.ExecContext(t.Context(), "CREATE INDEX records_ord ON records (ord, seq); PRAGMA user_version = 1"); err != nil {
+				t.Fatal(err)
+			}
+			must(j.Close())
+			j, _ = openAt(t, path, Options{})
+		}
+	}
+	f, err := j.Ask(Question{Orders: []string{order(3).ID, odd.ID, "zzz", ""}})
+	if err != nil || len(f.Known) != 2 || !f.Known[odd.ID] {
+		t.Errorf("known: %v %v", f.Known, err)
+	}
+}
+
 func TestQueries(t *testing.T) {
 	j := open(t, Options{})
 	commit(t, j, batch(t, 3, 1, 2))

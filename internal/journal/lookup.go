@@ -51,6 +51,9 @@ func (j *Journal) Ask(q Question) (Facts, error) {
 
 func (j *Journal) ask(q *Question, f *Facts) error {
 	for _, id := range q.Orders {
+		if id > j.newest {
+			continue // ids sort by time: what is newer than all on record is not among them
+		}
 		var n int
 		switch err := j.st.known.QueryRow(id).Scan(&n); {
 		case err == nil:

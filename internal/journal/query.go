@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"riposte"
 )
@@ -255,7 +257,9 @@ func (j *Journal) History(ctx context.Context, f Filter) ([]riposte.Receipt, err
 	c.target("target", f.Target)
 	c.between("time", f.Since, f.Before)
 	if f.Order != "" {
-		c.add("ord = ?", f.Order)
+		if err := j.aboutOrder(ctx, &c, f.Order); err != nil {
+			return nil, fmt.Errorf("read the history: %w", err)
+		}
 	}
 	if f.Command != "" {
 		c.add("json_extract(line, '$.receipt.command') = ?", f.Command)
@@ -274,6 +278,24 @@ func (j *Journal) History(ctx context.Context, f Filter) ([]riposte.Receipt, err
 		return nil, fmt.Errorf("read the history: %w", err)
 	}
 	return out, nil
+}
+
+// aboutOrder narrows records to those about an order. They are found by its
+// target. Without a target to go by, every record is looked at: the order is no
+// longer on record, or its target is a file whose name JSON cannot hold.
+func (j *Journal) aboutOrder(ctx context.Context, c *clause, id string) error {
+	c.add("ord = ?", id)
+	o, err := j.Order(ctx, id)
+	switch {
+	case errors.Is(err, ErrUnknown):
+		return nil
+	case err != nil:
+		return err
+	}
+	if !strings.ContainsRune(o.Target.Value, utf8.RuneError) {
+		c.add("target = ?", targetText(o.Target))
+	}
+	return nil
 }
 
 // Notes returns what people and riposte itself did beside orders, newest first.
@@ -340,11 +362,8 @@ func (j *Journal) Why(ctx context.Context, target string, limitTo int) ([]Story,
 				return nil, err
 			}
 		}
-		where, args := " WHERE ord = ? ORDER BY seq", []any{id}
-		if id == "" { // what was found on the host without an order
-			where, args = c.String()+" AND ord = '' ORDER BY seq", c.args
-		}
-		if err := j.records(ctx, where, args, func(r *Record) {
+		// An empty id is what was found on the host without an order.
+		if err := j.records(ctx, c.String()+" AND ord = ? ORDER BY seq", append(slices.Clip(c.args), id), func(r *Record) {
 			if r.Receipt != nil {
 				s.Receipts = append(s.Receipts, *r.Receipt)
 			}

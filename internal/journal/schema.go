@@ -10,7 +10,7 @@ import (
 // of steps done is the file's user_version. A step is never changed once it was
 // released: a new one is added.
 func migrations() []string {
-	return []string{schema1}
+	return []string{schema1, schema2}
 }
 
 // The first schema. The tables are strict, so that no damaged page can bring a
@@ -102,6 +102,11 @@ CREATE TABLE allowed (
 ) STRICT, WITHOUT ROWID;
 `
 
+// The second schema finds the records about an order by its target: an index
+// over the ids of orders took a tenth of the time of every burst, for a question
+// that only people ask.
+const schema2 = `DROP INDEX records_ord`
+
 // migrate brings the file to the newest schema, each step in a transaction of
 // its own. made reports whether the file was empty before.
 func migrate(ctx context.Context, conn *sql.Conn, steps []string) (made bool, err error) {
@@ -131,7 +136,7 @@ type statements struct {
 	change, shift, ended, open, settle *sql.Stmt
 	setMeta, setPosition, addCommand   *sql.Stmt
 	findCommand, offender, known       *sql.Stmt
-	cause                              *sql.Stmt
+	cause, newest                      *sql.Stmt
 	all                                []*sql.Stmt
 }
 
@@ -162,6 +167,7 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&s.findCommand, "SELECT id FROM commands WHERE command = ? AND mechanism = ?"},
 		{&s.offender, "SELECT rung, count, last, until FROM offenders WHERE target = ? AND command = ?"},
 		{&s.known, "SELECT 1 FROM orders WHERE id = ?"},
+		{&s.newest, "SELECT max(id) FROM orders"},
 		{&s.cause, "SELECT ord, since, by, rule, alert FROM responses WHERE target = ? AND command = ?"},
 	} {
 		st, err := conn.PrepareContext(ctx, p.sql)
