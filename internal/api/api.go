@@ -23,6 +23,9 @@ type Control interface {
 	Why(ctx context.Context, target string) (Why, error)
 	Block(ctx context.Context, r BlockRequest) ([]riposte.Receipt, error)
 	Unblock(ctx context.Context, r UnblockRequest) ([]riposte.Receipt, error)
+	// Flush takes everything in force back and tells progress, if it is not nil,
+	// how far it has come; that must be quick.
+	Flush(ctx context.Context, r FlushRequest, progress func(Progress)) (Flushed, error)
 	Offenders(ctx context.Context, f Filter) ([]Offender, error)
 	Forgive(ctx context.Context, r UnblockRequest) (int, error)
 	// Arm puts everything done from now on on trial: without Confirm in time it

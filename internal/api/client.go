@@ -166,16 +166,21 @@ func (c *Client) do(req *http.Request, into any) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		e := &Error{Status: resp.StatusCode}
-		if b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)); err != nil || json.Unmarshal(b, e) != nil || e.Message == "" {
-			e.Message = "the daemon answered " + resp.Status
-		}
-		return e
+		return refused(resp)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	return nil
+}
+
+// refused is the error that the daemon answered with.
+func refused(resp *http.Response) error {
+	e := &Error{Status: resp.StatusCode}
+	if b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)); err != nil || json.Unmarshal(b, e) != nil || e.Message == "" {
+		e.Message = "the daemon answered " + resp.Status
+	}
+	return e
 }
 
 func (c *Client) connectError(err error) error {

@@ -62,6 +62,7 @@ func Handler(c Control) http.Handler {
 		r.By = by(ctx)
 		return c.Unblock(ctx, r)
 	})
+	mux.HandleFunc("POST /v1/flush", serveFlush(c))
 	post(mux, "/v1/forgive", func(ctx context.Context, r UnblockRequest) (any, error) {
 		r.By = by(ctx)
 		return c.Forgive(ctx, r)
@@ -139,6 +140,13 @@ func answer(w http.ResponseWriter, v any, err error) {
 		_ = enc.Encode(v) // the peer hung up: nobody is left to tell
 		return
 	}
+	e := asError(err)
+	w.WriteHeader(e.Status)
+	_ = enc.Encode(e)
+}
+
+// asError is an error as the peer is told it.
+func asError(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
 		e = &Error{Status: http.StatusInternalServerError, Message: err.Error()}
@@ -146,6 +154,5 @@ func answer(w http.ResponseWriter, v any, err error) {
 	if e.Status == 0 {
 		e.Status = http.StatusUnprocessableEntity
 	}
-	w.WriteHeader(e.Status)
-	_ = enc.Encode(e)
+	return e
 }

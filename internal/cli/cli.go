@@ -112,6 +112,7 @@ func newRootCommand(e *env) *cobra.Command {
 		newWhyCommand(e),
 		newBlockCommand(e),
 		newUnblockCommand(e),
+		newFlushCommand(e),
 		newOffendersCommand(e),
 		newForgiveCommand(e),
 		newReloadCommand(e),

@@ -288,8 +288,13 @@ func (c *control) Doctor(ctx context.Context, r api.DoctorRequest) (api.Diagnosi
 		return api.Diagnosis{}, err
 	}
 	d := api.Diagnosis{Checked: rep.Checked, Skipped: rep.Skipped, Errors: rep.Errors}
+	acts := (*Daemon)(c).world.Load().Observing == ""
 	for _, x := range rep.Drift {
-		d.Drift = append(d.Drift, api.Drift{Mechanism: x.Mechanism, Target: x.Target, Words: driftWords(x), Mended: r.Repair})
+		mended := r.Repair && (acts || x.What == executor.Unknown)
+		d.Drift = append(d.Drift, api.Drift{Mechanism: x.Mechanism, Target: x.Target, Words: driftWords(x), Mended: mended})
+		if r.Repair && !mended && len(d.Errors) == 0 {
+			d.Errors = append(d.Errors, "this riposte only observes, and puts nothing back")
+		}
 	}
 	st, err := c.executor.Status(ctx)
 	d.Errors = append(d.Errors, st.Problems...)

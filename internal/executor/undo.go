@@ -54,7 +54,7 @@ func (x *Executor) Undo(ctx context.Context, s Selection, by string, progress fu
 			}
 			x.takeBack(h, cmp.Or(s.Reason, "undone by hand"), by, t)
 		}
-		if len(chosen) > 1 && !s.Covered {
+		if (len(chosen) > 1 || s.All) && !s.Covered {
 			x.note("undo", by, fmt.Sprintf("%d responses are taken back", len(chosen)))
 		}
 	})

@@ -1,0 +1,10 @@
+package host
+
+import "golang.org/x/sys/unix"
+
+// isTerminal asks the kernel for the terminal's settings, which nothing else
+// has.
+func isTerminal(fd uintptr) bool {
+	_, err := unix.IoctlGetTermios(int(fd), unix.TCGETS)
+	return err == nil
+}
