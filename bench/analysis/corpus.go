@@ -21,15 +21,16 @@ import (
 const block = 64 << 10 // bytes that are read at a time
 
 // feed reads lines and sends them in batches, as a source would; events > 0 says
-// how many, and the file is read again until there are so many.
-func feed(name string, events int, out chan<- riposte.Batch) (n int, bytes int64, err error) {
+// how many, and the file is read again until there are so many. clock tells their
+// reception times.
+func feed(name string, events int, clock func() time.Time, out chan<- riposte.Batch) (n int, bytes int64, err error) {
 	for {
 		f, err := os.Open(name)
 		if err != nil {
 			return n, bytes, err
 		}
 		before := n
-		err = lines(f, func(batch riposte.Batch, size int) bool {
+		err = lines(f, clock, func(batch riposte.Batch, size int) bool {
 			if events > 0 && n+len(batch.Events) > events {
 				batch.Events = batch.Events[:events-n]
 			}
@@ -49,7 +50,7 @@ func feed(name string, events int, out chan<- riposte.Batch) (n int, bytes int64
 }
 
 // lines cuts a file into batches of one block each.
-func lines(r io.Reader, send func(riposte.Batch, int) bool) error {
+func lines(r io.Reader, clock func() time.Time, send func(riposte.Batch, int) bool) error {
 	var rest []byte
 	for {
 		buf := make([]byte, len(rest)+block)
@@ -63,7 +64,7 @@ func lines(r io.Reader, send func(riposte.Batch, int) bool) error {
 		} else if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := clock()
 		b := riposte.Batch{Events: make([]riposte.Event, 0, 512)}
 		for s := text(buf[:end]); s != ""; {
 			line, tail, _ := strings.Cut(s, "\n")

@@ -45,6 +45,7 @@ type options struct {
 	logtest                      bool
 	make, output                 string
 	seed                         uint64
+	at                           string
 	cpuProfile, memProfile       string
 }
 
@@ -83,6 +84,7 @@ func run() error {
 	flag.StringVar(&o.make, "make", "", "make a corpus instead: mixed or sshd")
 	flag.StringVar(&o.output, "output", "", "file that --make writes")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of --make")
+	flag.StringVar(&o.at, "at", "", "reception time of all events, RFC 3339 (default: now), so that two runs write the same")
 	flag.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile")
 	flag.StringVar(&o.memProfile, "memprofile", "", "write a heap profile")
 	flag.Parse()
@@ -188,6 +190,14 @@ func measure(o *options) error {
 
 // judge feeds the input through a pipeline.
 func judge(o *options, engine *analysis.Engine, log *alertlog.Writer, r *Report) error {
+	clock := time.Now
+	if o.at != "" {
+		at, err := time.Parse(time.RFC3339, o.at)
+		if err != nil {
+			return fmt.Errorf("--at: %w", err)
+		}
+		clock = func() time.Time { return at }
+	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	user, system := cpuTimes()
@@ -196,7 +206,7 @@ func judge(o *options, engine *analysis.Engine, log *alertlog.Writer, r *Report)
 	failed := make(chan error, 1)
 	go func() {
 		defer close(in)
-		n, bytes, err := feed(o.input, o.events, in)
+		n, bytes, err := feed(o.input, o.events, clock, in)
 		r.Events, r.Bytes = n, bytes
 		failed <- err
 	}()
