@@ -28,7 +28,7 @@ func (w *Worker) open(r *record, g *gate, decoder int32) bool {
 		g.field >= 0 && w.places[g.field] == 0 {
 		return false
 	}
-	return !w.scanned || len(g.literals) == 0 || w.any(g.literals)
+	return len(g.literals) == 0 || w.any(r, g.literals)
 }
 
 // walk notes a node whose stateless conditions hold, and what may hold below
@@ -65,7 +65,7 @@ func (w *Worker) walk(r *record, n *node) bool {
 func (w *Worker) holds(r *record, c *condition) bool {
 	switch c.kind {
 	case ruleset.Match:
-		return (w.may(r, c.expr) && c.expr.Match(r.log)) != c.negate
+		return (w.may(r, c.expr) && (c.expr.decided || c.expr.Match(r.log))) != c.negate
 	case ruleset.Field:
 		v, ok := w.field(r, c.field)
 		return ok && c.pattern.Match(v) != c.negate

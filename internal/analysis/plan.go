@@ -33,6 +33,7 @@ type plan struct {
 type expression struct {
 	*pattern.Pattern
 	literals []int32
+	decided  bool   // it matches whenever one of them does
 	bytes    []byte // without literals: bytes of which one must occur in the record
 }
 
@@ -79,9 +80,8 @@ type sonicWall struct{ head, peers, web *pattern.Pattern }
 
 func newPlan(set *ruleset.Set) *plan {
 	p := &plan{set: set, wazuh: set.Dialect == ossec.Wazuh, byID: map[int]*rule{}}
-	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}, crowded: map[*ruleset.Rule]bool{}, whole: map[*rule]map[key][]string{}}
-	p.program, p.plain = b.decoderList(set.Program, false), b.decoderList(set.Plain, true)
-	b.crowd(set.Roots)
+	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}, whole: map[*rule]map[key][]string{}}
+	p.program, p.plain = b.decoderList(set.Program), b.decoderList(set.Plain)
 	b.ruleList()
 	p.nodes = make([]*node, set.Nodes())
 	p.roots = b.nodeList(set.Roots, nil)
@@ -98,30 +98,24 @@ type planBuilder struct {
 	exprs    map[*pattern.Pattern]*expression
 	programs map[*pattern.Pattern]int
 	decoders map[*ruleset.Decoder]*decoder
-	crowded  map[*ruleset.Rule]bool
 	whole    map[*rule]map[key][]string
 }
 
 const (
 	maxLiterals = 64 // of one expression; more say too little
 	minLiteral  = 3  // bytes
-	crowd       = 8  // decoders or rules side by side that are too many to try
 )
 
-// onLog prepares an expression that is matched against the record; scan says
-// that its literals are to be looked for in every record.
-func (b *planBuilder) onLog(p *pattern.Pattern, scan bool) *expression {
+// onLog prepares an expression that is matched against the record.
+func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
 	if p == nil {
 		return nil
 	}
-	e, ok := b.exprs[p]
-	if !ok {
-		e = &expression{Pattern: p}
-		b.exprs[p] = e
-	}
-	if !scan || e.literals != nil || e.bytes != nil {
+	if e, ok := b.exprs[p]; ok {
 		return e
 	}
+	e := &expression{Pattern: p}
+	b.exprs[p] = e
 	words := p.Literals()
 	if len(words) == 0 {
 		e.bytes = fewBytes(p.Bytes())
@@ -143,6 +137,7 @@ func (b *planBuilder) onLog(p *pattern.Pattern, scan bool) *expression {
 		}
 		e.literals = append(e.literals, id)
 	}
+	e.decided = p.Decided()
 	return e
 }
 
@@ -157,38 +152,25 @@ func fewBytes(bs []byte) []byte {
 	return bs
 }
 
-// decoderList prepares decoders of which a record meets one after the other;
-// crowded says that they are many.
-func (b *planBuilder) decoderList(list []*ruleset.Decoder, crowded bool) []*decoder {
+// decoderList prepares decoders of which a record meets one after the other.
+func (b *planBuilder) decoderList(list []*ruleset.Decoder) []*decoder {
 	out := make([]*decoder, len(list))
 	for i, d := range list {
-		out[i] = b.decoder(d, crowded)
+		out[i] = b.decoder(d)
 	}
 	return out
 }
 
 // decoder prepares a decoder; one that is the child of several roots only once.
-func (b *planBuilder) decoder(d *ruleset.Decoder, crowded bool) *decoder {
+func (b *planBuilder) decoder(d *ruleset.Decoder) *decoder {
 	if x, ok := b.decoders[d]; ok {
 		return x
 	}
-	// One child of many is found by its literals; what few are tried for is
-	// quicker tried at once.
-	x := &decoder{Decoder: d, prematch: b.onLog(d.Prematch, crowded), regex: b.onLog(d.Regex, false)}
+	x := &decoder{Decoder: d, prematch: b.onLog(d.Prematch), regex: b.onLog(d.Regex)}
 	b.decoders[d] = x
-	x.children = b.decoderList(d.Children, len(d.Children) > crowd)
+	x.children = b.decoderList(d.Children)
 	x.self = []*decoder{x}
 	return x
-}
-
-// crowd finds the rules that stand beside many others.
-func (b *planBuilder) crowd(list []*ruleset.Node) {
-	for _, n := range list {
-		if len(list) > crowd {
-			b.crowded[n.Rule] = true
-		}
-		b.crowd(n.Children)
-	}
 }
 
 func (b *planBuilder) ruleList() {
@@ -241,7 +223,7 @@ func (b *planBuilder) conditions(x *rule) {
 			cheap = append(cheap, c)
 			continue
 		case ruleset.Match:
-			c.expr = b.onLog(c.pattern, b.crowded[x.Rule])
+			c.expr = b.onLog(c.pattern)
 			if len(c.expr.literals) > 0 && !c.negate {
 				cheap = append(cheap, c)
 				continue

@@ -23,7 +23,6 @@ type Worker struct {
 	program *program     // what is known of the record's program name; nil: it has none
 	hits    pattern.Bits // literals that occur in the record
 	scanned bool
-	tries   int // of literals before the record was scanned
 	fold    []byte
 	places  []int32 // for each of Set.Fields where it stands among the record's, from 1
 }
@@ -39,7 +38,7 @@ func newWorker(p *plan, o *Options) *Worker {
 // prepare does stage one for an event.
 func (w *Worker) prepare(r *record, ev *riposte.Event) {
 	r.reset(ev)
-	w.scanned, w.tries = false, 0
+	w.scanned = false
 	w.pre.run(r)
 	w.program = nil
 	if r.hasProg {
@@ -62,7 +61,7 @@ func (w *Worker) prepare(r *record, ev *riposte.Event) {
 
 // resume does what prepare left for after the accumulator.
 func (w *Worker) resume(r *record) {
-	w.scanned, w.tries = false, 0
+	w.scanned = false
 	w.program = nil
 	if r.hasProg {
 		w.program = w.programs.lookup(w.plan, r.program)
@@ -150,17 +149,11 @@ func (w *Worker) leavePlaces(r *record) {
 }
 
 // may reports whether an expression can match the record at all: whether one
-// of its literals occurs in it. All literals are looked for at once, but not
-// before so many expressions were tried that this is the quicker way.
+// of its literals occurs in it. All literals of the ruleset are looked for at
+// once, when the first is asked for.
 func (w *Worker) may(r *record, e *expression) bool {
 	if len(e.literals) > 0 {
-		if !w.scanned {
-			if w.tries += len(e.literals); w.tries <= len(r.log)/bytesPerTry {
-				return true
-			}
-			w.scan(r)
-		}
-		return w.any(e.literals)
+		return w.any(r, e.literals)
 	}
 	for _, c := range e.bytes {
 		if strings.IndexByte(r.log, c) >= 0 {
@@ -170,18 +163,13 @@ func (w *Worker) may(r *record, e *expression) bool {
 	return len(e.bytes) == 0
 }
 
-// bytesPerTry is how many bytes are scanned for all literals in the time in
-// which an expression finds by itself that one of its own is missing.
-const bytesPerTry = 32
-
-func (w *Worker) scan(r *record) {
-	w.hits.Clear()
-	w.plan.scanner.Scan(r.log, w.hits)
-	w.scanned = true
-}
-
-// any reports whether one of the literals occurs in the scanned record.
-func (w *Worker) any(literals []int32) bool {
+// any reports whether one of the literals occurs in the record.
+func (w *Worker) any(r *record, literals []int32) bool {
+	if !w.scanned {
+		w.hits.Clear()
+		w.plan.scanner.Scan(r.log, w.hits)
+		w.scanned = true
+	}
 	for _, id := range literals {
 		if w.hits.Has(int(id)) {
 			return true

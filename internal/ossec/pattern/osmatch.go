@@ -119,6 +119,16 @@ func (m *osMatch) literals() []string {
 	return usable(worth(lits))
 }
 
+// decided reports whether all alternatives may stand anywhere.
+func (m *osMatch) decided() bool {
+	for i := range m.alts {
+		if k := m.alts[i].kind; k != isInside && k != isNever {
+			return false
+		}
+	}
+	return !m.negate
+}
+
 // wordMatch is the expression of if_group: alternatives anywhere in the group
 // string, or at its start with ^. So "auth" also hits "authentication_failed".
 type wordMatch struct{ osMatch }

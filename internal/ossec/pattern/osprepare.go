@@ -40,6 +40,16 @@ func (r *osRegex) prepare() []string {
 	return usable(worth(best))
 }
 
+// decided reports whether all alternatives are texts that may stand anywhere.
+func (r *osRegex) decided() bool {
+	for i := range r.alts {
+		if a := &r.alts[i]; !a.never && (!a.plain || a.begin || a.final) {
+			return false
+		}
+	}
+	return true
+}
+
 // startsWithRun: a quantified class comes first.
 func (a *osAlt) startsWithRun() bool {
 	return a.cells[0].quant != 0 || a.cells[0].kind == cellPar && a.cells[1].quant != 0

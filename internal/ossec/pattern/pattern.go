@@ -133,3 +133,15 @@ func (p *Pattern) Continue(s string, end int, prev byte) int {
 // ASCII case, in every subject that the pattern matches. nil means that nothing
 // can be said. The slice is shared: do not change it.
 func (p *Pattern) Literals() []string { return p.literals }
+
+// Decided reports whether Literals say it all: whether the pattern matches every
+// subject in which one of them occurs, ignoring ASCII case.
+func (p *Pattern) Decided() bool {
+	switch m := p.matcher.(type) {
+	case *osMatch:
+		return p.literals != nil && m.decided()
+	case *osRegex:
+		return p.literals != nil && m.decided()
+	}
+	return false
+}
