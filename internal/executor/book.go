@@ -107,7 +107,7 @@ func (x *Executor) commit() error {
 	if x.book.empty() {
 		return nil
 	}
-	x.facts = facts{} // what is written now is not in them
+	x.facts = journal.Facts{} // what is written now is not in them
 	now := time.Now()
 	if x.unwritten != nil && now.Before(x.rewrite) {
 		return x.unwritten
@@ -130,6 +130,7 @@ func (x *Executor) commit() error {
 		x.o.Log.Info("the journal is written again", "records_lost", x.book.lost)
 		x.unwritten = nil
 	}
+	x.known.written(&x.book)
 	for _, h := range x.book.fresh {
 		if h.phase != journal.Pending && !h.over {
 			h.cause = nil
@@ -154,7 +155,10 @@ func (x *Executor) failUnwritten(err error) {
 // say puts a receipt on record and tells it once the record is written.
 func (x *Executor) say(r riposte.Receipt, digest string, a *answers, index int) riposte.Receipt {
 	r.Host, r.Time = x.o.Host, x.now()
-	x.book.records = append(x.book.records, journal.Record{Time: r.Time, Receipt: &r, Digest: digest})
+	if !x.happened.IsZero() {
+		r.Time = x.happened.UTC()
+	}
+	x.book.records = append(x.book.records, journal.Record{Time: x.now(), Receipt: &r, Digest: digest})
 	x.out = append(x.out, outgoing{receipt: r, answers: a, index: index})
 	return r
 }

@@ -41,8 +41,11 @@ type loop struct {
 	guard    *guard.Guard
 	paused   *pause
 	trial    *trial
-	read     int64 // the wall clock
-	facts    facts
+	read     int64     // the wall clock
+	happened time.Time // when the mechanism was done with what is settled; zero: now
+	facts    journal.Facts
+	known    offenders
+	undoing  []*undoing    // in hand
 	drift    time.Duration // of it against Elapsed
 
 	started               time.Time
@@ -133,6 +136,7 @@ func (x *Executor) cycle() {
 		x.watchTrial()
 		x.retryLanes()
 		x.feed()
+		x.undoSome()
 		x.takeSome()
 		x.takeResults()
 		x.settleSome()
@@ -156,7 +160,7 @@ func (x *Executor) writeAndGo() {
 	x.deliver(err)
 	x.dispatch()
 	// What dispatch found pointless is settled, and is to be written, too.
-	if len(x.pushed) > 0 || len(x.out) > 0 || x.current != nil || len(x.done) > 0 && !x.inBulk() || x.unwritten == nil && !x.book.empty() {
+	if len(x.pushed) > 0 || len(x.out) > 0 || x.current != nil || len(x.done) > 0 && !x.mechanismsFirst() || x.unwritten == nil && !x.book.empty() {
 		x.more = true
 	}
 }
@@ -191,7 +195,7 @@ func (x *Executor) takeResults() {
 
 // idle reports whether nothing is at work and nothing waits.
 func (x *Executor) idle() bool {
-	return x.busy == 0 && len(x.done) == 0 && len(x.queues) == 0 && x.current == nil && x.lists == 0
+	return x.busy == 0 && len(x.done) == 0 && len(x.queues) == 0 && x.current == nil && len(x.undoing) == 0 && x.lists == 0
 }
 
 // takeSome takes some of the orders of the submission in hand.
@@ -204,7 +208,8 @@ func (x *Executor) takeSome() {
 	q := journal.Question{}
 	for i := range s.orders[s.next : s.next+n] {
 		o := &s.orders[s.next+i]
-		q.Orders, q.Offenders = append(q.Orders, o.ID), append(q.Offenders, x.offenderKey(o.Key()))
+		q.Orders = append(q.Orders, o.ID)
+		q.Offenders = x.askOffender(q.Offenders, x.offenderKey(o.Key()))
 	}
 	x.ask(q)
 	for range n {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"riposte"
@@ -204,8 +205,7 @@ const firstPatience = 5 * time.Second
 
 // feed puts back, some at a time, what was found missing at the start.
 func (x *Executor) feed() {
-	const some = 4 * maxBatch
-	for len(x.putBack) > 0 && len(x.queues) < some {
+	for len(x.putBack) > 0 && len(x.queues) < queued {
 		h := x.putBack[0]
 		x.putBack = x.putBack[1:]
 		if x.isFirst(h) && len(x.queues[h.place()]) == 0 {
@@ -226,6 +226,7 @@ func (x *Executor) checkReady() {
 	if !x.isReady && x.firstLists == 0 && x.firstJobs == 0 && len(x.putBack) == 0 {
 		x.isReady = true
 		close(x.ready)
+		slices.SortFunc(x.restored, byTarget) // they are told one after the other, and neighbours share pages of the journal
 	}
 }
 

@@ -32,30 +32,27 @@ func (x *Executor) take(s *submission, i int) {
 	x.decide(c)
 }
 
-// facts are what the journal said about orders, offenders and causes since the
-// last commit: what is about to be needed is asked for at once, what turns out
-// to be needed one by one.
-type facts struct {
-	journal.Facts
-	asked map[riposte.Key]bool // offenders
-}
-
-// ask has the journal tell. A journal that cannot be read knows nothing: then
-// an offence counts as the first, and a receipt lacks its reason.
+// ask has the journal tell: what is about to be needed at once, what turns out
+// to be needed one by one. What it said of orders and causes holds until the
+// next commit. A journal that cannot be read knows nothing: then an offence
+// counts as the first, and a receipt lacks its reason.
 func (x *Executor) ask(q journal.Question) {
 	f, err := x.o.Journal.Ask(q)
 	if err != nil {
 		x.o.Log.Error("the journal cannot be asked", "error", err)
 	}
-	if x.facts.asked == nil {
-		x.facts = facts{f, make(map[riposte.Key]bool, len(q.Offenders))}
+	if x.facts.Known == nil {
+		x.facts = f
 	} else {
 		maps.Copy(x.facts.Known, f.Known)
-		maps.Copy(x.facts.Offenders, f.Offenders)
 		maps.Copy(x.facts.Causes, f.Causes)
 	}
 	for _, k := range q.Offenders {
-		x.facts.asked[k] = true
+		if rec, ok := f.Offenders[k]; ok {
+			x.known.put(k, &rec)
+		} else if err == nil {
+			x.known.put(k, nil)
+		}
 	}
 }
 
@@ -156,10 +153,12 @@ func (x *Executor) step(o *riposte.Order) (rung int, duration time.Duration) {
 func (x *Executor) offender(k riposte.Key) (journal.Offender, bool) {
 	rec, ok := x.book.offenders[k]
 	if !ok {
-		if !x.facts.asked[k] {
+		if _, asked := x.known.get(k); !asked {
 			x.ask(journal.Question{Offenders: []riposte.Key{k}})
 		}
-		rec, ok = x.facts.Offenders[k]
+		if r, _ := x.known.get(k); r != nil {
+			rec, ok = *r, true
+		}
 		if until, changed := x.book.ended[k]; ok && changed {
 			rec.Until = until
 		}

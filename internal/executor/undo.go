@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"riposte"
 	"riposte/internal/journal"
@@ -48,12 +49,7 @@ func (x *Executor) Undo(ctx context.Context, s Selection, by string, progress fu
 	err := x.call(ctx, func() {
 		chosen := x.chosen(s, keys, byJournal)
 		t.begin(len(chosen))
-		for _, h := range chosen {
-			if !s.Covered {
-				x.letOff(h)
-			}
-			x.takeBack(h, cmp.Or(s.Reason, "undone by hand"), by, t)
-		}
+		x.undoAll(chosen, undoing{reason: cmp.Or(s.Reason, "undone by hand"), by: by, covered: s.Covered, tally: t})
 		if (len(chosen) > 1 || s.All) && !s.Covered {
 			x.note("undo", by, fmt.Sprintf("%d responses are taken back", len(chosen)))
 		}
@@ -72,6 +68,57 @@ func (x *Executor) Undo(ctx context.Context, s Selection, by string, progress fu
 	case <-x.stopped:
 		return nil, ErrStopped
 	}
+}
+
+// undoing is what is to be taken back of one mechanism.
+type undoing struct {
+	holds      []*hold
+	reason, by string
+	covered    bool
+	tally      *tally
+}
+
+// undoAll begins to take holds back, mechanism by mechanism, so that none waits
+// for another, and in the order in which the journal has them: neighbours share
+// its pages.
+func (x *Executor) undoAll(holds []*hold, how undoing) {
+	slices.SortFunc(holds, byTarget)
+	byLane := map[*lane]*undoing{}
+	for _, h := range holds {
+		u := byLane[h.def.lane]
+		if u == nil {
+			one := how
+			u = &one
+			byLane[h.def.lane] = u
+			x.undoing = append(x.undoing, u)
+		}
+		u.holds = append(u.holds, h)
+	}
+}
+
+// undoSome takes back as many as one commit writes: these leave the host while
+// the intents of the next are written.
+func (x *Executor) undoSome() {
+	x.undoing = slices.DeleteFunc(x.undoing, func(u *undoing) bool {
+		if l := u.holds[0].def.lane; len(l.ready[undo]) >= queued {
+			return false
+		}
+		n := min(maxTake, len(u.holds))
+		for _, h := range u.holds[:n] {
+			if !u.covered {
+				x.letOff(h)
+			}
+			x.takeBack(h, u.reason, u.by, u.tally)
+		}
+		u.holds = u.holds[n:]
+		x.more = true
+		return len(u.holds) == 0
+	})
+}
+
+// byTarget compares holds as the journal orders them.
+func byTarget(a, b *hold) int {
+	return cmp.Or(cmp.Compare(a.target.Kind.String(), b.target.Kind.String()), cmp.Compare(a.target.Value, b.target.Value))
 }
 
 // chosen are the holds that a selection means.
@@ -199,6 +246,7 @@ func (x *Executor) Forgive(ctx context.Context, f journal.Filter, by string) (in
 		for _, o := range list {
 			x.book.forgive = append(x.book.forgive, o.Key)
 			delete(x.book.offenders, o.Key)
+			x.known.put(o.Key, nil)
 		}
 		x.note("forgive", by, fmt.Sprintf("%d offenders are forgiven, %s first", len(list), list[0].Key.Target))
 	})

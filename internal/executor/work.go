@@ -14,6 +14,10 @@ import (
 // maxBatch is how many effects a mechanism is given at once.
 const maxBatch = 1000
 
+// queued is how much work may wait before more of a large request is made into
+// jobs.
+const queued = 4 * maxBatch
+
 // errWritten marks a result that is only there because the journal could not
 // be written.
 var errWritten = errors.New("not carried out, since it could not be undone after a crash: the journal cannot be written")
@@ -83,7 +87,8 @@ type batch struct {
 	lane    *lane
 	jobs    []*job
 	results []enforce.Result
-	settled int // of the jobs
+	at      time.Time // when the mechanism was done
+	settled int       // of the jobs
 }
 
 // push puts a job behind those of its place. Unless it is free it is released
@@ -338,6 +343,7 @@ func (x *Executor) start(l *lane, jobs []*job) {
 			b.results = l.mech.Undo(ctx, effects)
 			x.o.Step("undone")
 		}
+		b.at = x.o.Now()
 		select {
 		case x.results <- b:
 		case <-x.abandon:
@@ -422,13 +428,13 @@ func (x *Executor) finish(b *batch) {
 // While a mechanism has thousands of effects before it, it goes first: to write
 // down what came of an effect takes longer than the effect.
 const (
-	settleLot = 256
+	settleLot = 1024
 	settleAge = 200 * time.Millisecond
 )
 
 // settleSome settles some of what workers did.
 func (x *Executor) settleSome() {
-	if len(x.done) == 0 || !x.stopping && (x.current != nil || x.inBulk()) && time.Since(x.doneSince) < settleAge {
+	if len(x.done) == 0 || !x.stopping && x.mechanismsFirst() && time.Since(x.doneSince) < settleAge {
 		return
 	}
 	for left := settleLot; left > 0 && len(x.done) > 0; {
@@ -436,6 +442,7 @@ func (x *Executor) settleSome() {
 		n := min(left, len(b.jobs)-b.settled)
 		jobs := b.jobs[b.settled : b.settled+n]
 		x.askAbout(jobs)
+		x.happened = b.at
 		for _, j := range jobs {
 			res := enforce.Result{Err: errNoResult}
 			if b.settled < len(b.results) {
@@ -449,6 +456,12 @@ func (x *Executor) settleSome() {
 			x.done = x.done[1:]
 		}
 	}
+	x.happened = time.Time{}
+}
+
+// mechanismsFirst reports whether there is more to do on the host.
+func (x *Executor) mechanismsFirst() bool {
+	return x.current != nil || len(x.undoing) > 0 || x.inBulk()
 }
 
 // inBulk reports whether a mechanism that works in batches has more than one
@@ -470,7 +483,7 @@ func (x *Executor) askAbout(jobs []*job) {
 		switch {
 		case j.hold == nil:
 		case j.kind == begin && j.hold.duration > 0:
-			q.Offenders = append(q.Offenders, x.offenderKey(j.hold.key()))
+			q.Offenders = x.askOffender(q.Offenders, x.offenderKey(j.hold.key()))
 		case (j.kind == end || j.kind == repair && !j.first) && j.hold.cause == nil:
 			q.Causes = append(q.Causes, j.hold.key())
 		}
