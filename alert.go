@@ -10,6 +10,7 @@ import (
 // strings: none of them points into a source's buffer.
 type Alert struct {
 	ID       string    // "seconds.n", unique on the analysing host
+	Number   uint64    // of the event that made it, if that has one: then the ID is made of it
 	Time     time.Time // of the event's reception
 	Rule     Rule
 	Decoder  Decoder

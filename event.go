@@ -24,6 +24,7 @@ type Event struct {
 	Format   Format    // how Text is to be read
 	Text     string    // the record without its terminator; may hold any byte
 	Cut      bool      // Text was longer than the source's limit and was cut
+	Number   uint64    // unique on the analysing host and the same whenever the event is judged; 0: it has none
 }
 
 // Format says how the text of an event is to be read.

@@ -88,7 +88,7 @@ func reference(r *record, name string) string {
 // alert makes the alert of a record; x is nil when no rule matched.
 func (e *Engine) alert(r *record, x *rule, c *cloner) *riposte.Alert {
 	a := &riposte.Alert{
-		Time: r.time, Agent: r.event.Agent, Manager: e.opt.Host, Location: c.own(r.location),
+		Time: r.time, Number: r.event.Number, Agent: r.event.Agent, Manager: e.opt.Host, Location: c.own(r.location),
 		Hostname: c.own(r.host), Program: c.own(r.program), Stamp: c.own(r.stamp), FullLog: c.own(r.full), Diff: r.diff,
 	}
 	if x != nil {
@@ -128,8 +128,11 @@ func (e *Engine) alertID(r *record) string {
 	var room [40]byte
 	b := strconv.AppendInt(room[:0], r.time.Unix(), 10)
 	b = append(b, '.')
-	b = strconv.AppendUint(b, e.serial, 10)
-	return string(b)
+	n := e.serial
+	if r.event.Number != 0 {
+		n = r.event.Number // the same when the event is judged again after a crash
+	}
+	return string(strconv.AppendUint(b, n, 10))
 }
 
 // newAlertRule is the part of a rule's alerts that is always the same.

@@ -139,6 +139,8 @@ type Presence struct {
 	OS           string    `json:"os"`
 	Arch         string    `json:"arch"`
 	Host         string    `json:"host"`            // the system's name for itself
+	Address      string    `json:"address"`         // from which the broker sees it
+	Key          string    `json:"key"`             // public key in use
 	Since        time.Time `json:"since"`           // when the agent started
 	Now          time.Time `json:"now"`             // by the agent's clock
 	Cursor       uint64    `json:"cursor"`          // sequence of the last order dealt with
