@@ -53,7 +53,7 @@ func ReplaceFile(path string, data []byte, perm fs.FileMode) error {
 		_ = os.Remove(temp)
 		return nil
 	}
-	if err := syncDir(filepath.Dir(target)); err != nil {
+	if err := SyncDir(filepath.Dir(target)); err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
 	return nil

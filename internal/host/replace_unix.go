@@ -35,8 +35,8 @@ func dressAs(f *os.File, old fs.FileInfo, path string) error {
 	return f.Chmod(old.Mode())
 }
 
-// syncDir brings a directory's names to the disk.
-func syncDir(dir string) error {
+// SyncDir brings a directory's names to the disk.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -12,5 +12,5 @@ func blocked(error) bool { return false }
 // dressAs does nothing: a new file inherits its rights from the directory.
 func dressAs(*os.File, fs.FileInfo, string) error { return nil }
 
-// syncDir does nothing: NTFS journals names.
-func syncDir(string) error { return nil }
+// SyncDir does nothing: NTFS journals names.
+func SyncDir(string) error { return nil }

@@ -1,0 +1,365 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func open(t *testing.T, dir string, o Options) *Spool {
+	t.Helper()
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func add(t *testing.T, s *Spool, payload string, positions map[string]string) uint64 {
+	t.Helper()
+	n, err := s.Append(t.Context(), []byte(payload), positions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// rest reads all that is not acknowledged behind a number.
+func rest(t *testing.T, s *Spool, after uint64) []Record {
+	t.Helper()
+	var out []Record
+	for {
+		r, wait, err := s.tryNext(after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wait != nil {
+			return out
+		}
+		out = append(out, r)
+		after = r.N
+	}
+}
+
+func payloads(rs []Record) string {
+	var out []string
+	for _, r := range rs {
+		out = append(out, fmt.Sprintf("%d:%s", r.N, r.Payload))
+	}
+	return strings.Join(out, " ")
+}
+
+func wantRest(t *testing.T, s *Spool, want string) {
+	t.Helper()
+	if got := payloads(rest(t, s, 0)); got != want {
+		t.Errorf("the spool holds %q, want %q", got, want)
+	}
+}
+
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestWhatIsAppendedIsReadUntilItIsAcknowledged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "spool")
+	s := open(t, dir, Options{})
+	add(t, s, "a", map[string]string{"file:/a": "1", "file:/b": "7"})
+	add(t, s, "", map[string]string{"file:/a": "2"})
+	add(t, s, "c\x00\xff", nil)
+	wantRest(t, s, "1:a 2: 3:c\x00\xff")
+	if got := payloads(rest(t, s, 2)); got != "3:c\x00\xff" {
+		t.Errorf("behind 2: %q", got)
+	}
+	if err := s.Ack(2); err != nil {
+		t.Fatal(err)
+	}
+	wantRest(t, s, "3:c\x00\xff")
+	first := s.Epoch()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s = open(t, dir, Options{})
+	if w := s.Report().Words(); w != "" {
+		t.Errorf("a spool that was closed is reported damaged: %s", w)
+	}
+	add(t, s, "d", map[string]string{"file:/b": ""})
+	got := rest(t, s, 0)
+	if payloads(got) != "3:c\x00\xff 4:d" || got[0].Epoch != first || got[1].Epoch != s.Epoch() || s.Epoch() <= first {
+		t.Errorf("after a restart: %q in epochs %d and %d, expected %d and one above", payloads(got), got[0].Epoch, got[1].Epoch, first)
+	}
+	if p := s.Positions(); !maps.Equal(p, map[string]string{"file:/a": "2"}) {
+		t.Errorf("positions %v", p)
+	}
+	if st := s.Stats(); st.Records != 2 || st.Oldest.IsZero() || time.Since(st.Oldest) > time.Hour || st.Lost != 0 || st.Problem != "" {
+		t.Errorf("stats %+v", st)
+	}
+	if err := s.Ack(1 << 60); err != nil {
+		t.Fatal(err)
+	}
+	wantRest(t, s, "")
+	if st := s.Stats(); st != (Stats{}) {
+		t.Errorf("stats of an empty spool: %+v", st)
+	}
+	if n := add(t, s, "e", nil); n != 5 {
+		t.Errorf("number %d after an acknowledgement of more than there was, expected 5", n)
+	}
+}
+
+func TestFilesGoWhenAllOfThemIsAcknowledged(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{SegmentBytes: 300})
+	for i := range 30 {
+		add(t, s, strings.Repeat("x", 100), map[string]string{"f": fmt.Sprint(i)})
+	}
+	if n := len(files(t, dir)); n < 8 {
+		t.Fatalf("%d files, expected about 10", n)
+	}
+	if err := s.Ack(29); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(files(t, dir)); n != 1 {
+		t.Errorf("%d files are left, expected 1", n)
+	}
+	if st := s.Stats(); st.Records != 1 || st.Bytes != recordSize(make([]byte, 100), map[string]string{"f": "29"}) {
+		t.Errorf("stats %+v", st)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{})
+	if got := s.Positions()["f"]; got != "29" {
+		t.Errorf("position %q, expected 29", got)
+	}
+	if got := rest(t, s, 0); len(got) != 1 || got[0].N != 30 {
+		t.Errorf("%q is left, expected record 30", payloads(got))
+	}
+}
+
+func TestRestartsLeaveNoEmptyFiles(t *testing.T) {
+	dir := t.TempDir()
+	for range 20 {
+		if err := open(t, dir, Options{}).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(files(t, dir)); n != 1 {
+		t.Errorf("%d files, expected 1", n)
+	}
+}
+
+func TestAFullSpoolHoldsBackUntilRoomIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), Options{MaxBytes: 300, SegmentBytes: 100})
+		add(t, s, strings.Repeat("a", 100), nil)
+		add(t, s, strings.Repeat("b", 100), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := s.Append(ctx, make([]byte, 100), map[string]string{"f": "1"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("into a full spool: %v, expected to wait until the deadline", err)
+		}
+		if len(s.Positions()) != 0 || s.Stats().Records != 2 {
+			t.Error("an append that failed left something behind")
+		}
+		done := make(chan uint64)
+		go func() {
+			n, err := s.Append(t.Context(), make([]byte, 100), nil)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- n
+		}()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Fatal("appended to a full spool")
+		default:
+		}
+		if err := s.Ack(1); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-done; n != 3 {
+			t.Errorf("number %d, expected 3", n)
+		}
+		if _, err := s.Append(t.Context(), make([]byte, 300), nil); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("more than the spool holds: %v", err)
+		}
+	})
+}
+
+func TestNextWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), Options{})
+		got := make(chan Record)
+		go func() {
+			r, err := s.Next(t.Context(), 0)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- r
+		}()
+		synctest.Wait()
+		add(t, s, "now", nil)
+		if r := <-got; r.N != 1 || string(r.Payload) != "now" {
+			t.Errorf("got %d:%s", r.N, r.Payload)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := s.Next(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("with nothing there: %v", err)
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := s.Next(t.Context(), 1)
+			ended <- err
+		}()
+		synctest.Wait()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, ErrClosed) {
+			t.Errorf("when the spool is closed: %v", err)
+		}
+		if _, err := s.Append(t.Context(), nil, nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("append to a closed spool: %v", err)
+		}
+	})
+}
+
+func TestReadersAtSeveralPlaces(t *testing.T) {
+	s := open(t, t.TempDir(), Options{SegmentBytes: 200})
+	for i := range 50 {
+		add(t, s, strings.Repeat("x", i), nil)
+	}
+	for _, after := range []uint64{0, 40, 3, 49, 20, 19, 0} {
+		r, err := s.Next(t.Context(), after)
+		if err != nil || r.N != after+1 || len(r.Payload) != int(after) {
+			t.Errorf("behind %d: record %d of %d bytes, %v", after, r.N, len(r.Payload), err)
+		}
+	}
+	if err := s.Ack(45); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Next(t.Context(), 10); err != nil || r.N != 46 {
+		t.Errorf("behind what is acknowledged: record %d, %v; expected 46", r.N, err)
+	}
+	open := 0
+	for _, seg := range s.segs {
+		if seg.file != nil {
+			open++
+		}
+	}
+	if open > 3 {
+		t.Errorf("%d files are open, expected 3 at most", open)
+	}
+}
+
+func TestWhatRotsWhileItWaitsIsPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{SegmentBytes: 400})
+	for i := range 9 {
+		add(t, s, strings.Repeat(fmt.Sprint(i+1), 100), nil)
+	}
+	seg := s.segs[0]
+	flip(t, seg.path, seg.start+headerSize+50)    // the body of record 1
+	flip(t, s.segs[1].path, s.segs[1].start+10+1) // the header of the first one there
+	var numbers []uint64
+	for _, r := range rest(t, s, 0) {
+		numbers = append(numbers, r.N)
+	}
+	if got, want := fmt.Sprint(numbers), "[2 3 7 8 9]"; got != want {
+		t.Errorf("read %s, expected %s", got, want)
+	}
+	if err := s.Ack(9); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Records != 0 || st.Bytes != 0 || st.Lost < 4 {
+		t.Errorf("stats %+v, expected an empty spool and 4 lost", st)
+	}
+}
+
+func flip(t *testing.T, path string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x40
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAllIsGone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	add(t, s, "a", map[string]string{"f": "1"})
+	first := s.Epoch()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files(t, dir) {
+		if err := os.WriteFile(f, []byte("something else altogether, and long enough for a header"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, dir, Options{})
+	if len(s.Positions()) != 0 || s.Stats().Records != 0 || s.Report().Cut == 0 || s.Epoch() == first {
+		t.Errorf("positions %v, %+v, report %+v", s.Positions(), s.Stats(), s.Report())
+	}
+	if n := add(t, s, "b", nil); n != 1 {
+		t.Errorf("number %d", n)
+	}
+}
+
+func TestForeignFilesAreLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"README", "1.spool", "00000000000x.spool", "000000000001.spool.bak"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, dir, Options{})
+	add(t, s, "a", nil)
+	if err := s.Ack(1); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"README", "1.spool", "00000000000x.spool", "000000000001.spool.bak"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != "mine" {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}
+
+func TestReportInWords(t *testing.T) {
+	for _, c := range []struct {
+		r    Report
+		want string
+	}{
+		{Report{}, ""},
+		{Report{Cut: 12}, "12 bytes were cut off"},
+		{Report{Records: 1, Numbers: 2, Cut: 5}, "3 records that were not sent yet are lost"},
+	} {
+		if got := c.r.Words(); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%+v: %q, expected %q", c.r, got, c.want)
+		}
+	}
+}
