@@ -1,6 +1,7 @@
 package alertlog
 
 import (
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -24,10 +25,11 @@ const (
 	topBits  = 0x80 * eachByte
 )
 
-// plain returns how many bytes from place i on are ASCII and no controls, in
-// steps of eight. For JSON quotes and backslashes are not plain either.
-func plain(s string, i int, json bool) int {
-	start := i
+// special returns the place of the first byte at or after i that is no printing
+// ASCII character, len(s) if there is none. For JSON quotes and backslashes are
+// special too. It looks at eight bytes at a time; of the bits that are set the
+// lowest is always right.
+func special(s string, i int, json bool) int {
 	for ; i+8 <= len(s); i += 8 {
 		v := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
 			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
@@ -35,11 +37,16 @@ func plain(s string, i int, json bool) int {
 		if json {
 			odd |= zeros(v^'"'*eachByte) | zeros(v^'\\'*eachByte)
 		}
-		if odd&topBits != 0 {
+		if odd &= topBits; odd != 0 {
+			return i + bits.TrailingZeros64(odd)>>3
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c >= 0x7f || json && (c == '"' || c == '\\') {
 			break
 		}
 	}
-	return i - start
+	return i
 }
 
 // zeros sets the top bit of every byte that is zero, and perhaps of later ones
@@ -55,13 +62,10 @@ func appendString(dst []byte, s string) []byte {
 // appendStringPart appends s as a part of a JSON string.
 func appendStringPart(dst []byte, s string) []byte {
 	start := 0
-	for i := plain(s, 0, true); i < len(s); {
+	for i := special(s, 0, true); i < len(s); i = special(s, i, true) {
 		c := s[i]
+		n := 1
 		if c < utf8.RuneSelf {
-			if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f {
-				i++
-				continue
-			}
 			dst = append(dst, s[start:i]...)
 			switch c {
 			case '"', '\\':
@@ -75,25 +79,30 @@ func appendStringPart(dst []byte, s string) []byte {
 			default:
 				dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 			}
-			i++
-			start = i
-			i += plain(s, i, true)
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, '\\', '\\', 'x', hex[c>>4], hex[c&15])
 			start = i + 1
-		case hidden(r):
-			dst = append(dst, s[start:i]...)
-			dst = appendRune(dst, r)
-			start = i + n
+		} else {
+			var escaped bool
+			if dst, n, escaped = appendWide(dst, s, start, i, `\\x`); escaped {
+				start = i + n
+			}
 		}
 		i += n
 	}
 	return append(dst, s[start:]...)
+}
+
+// appendWide sees to the character beyond ASCII at s[i], which is n bytes long. If
+// it must be escaped, s[start:i] and its escape are appended, else nothing.
+func appendWide(dst []byte, s string, start, i int, invalid string) (_ []byte, n int, escaped bool) {
+	r, n := utf8.DecodeRuneInString(s[i:])
+	switch {
+	case r == utf8.RuneError && n == 1:
+		dst = append(append(dst, s[start:i]...), invalid...)
+		return append(dst, hex[s[i]>>4], hex[s[i]&15]), 1, true
+	case hidden(r):
+		return appendRune(append(dst, s[start:i]...), r), n, true
+	}
+	return dst, n, false
 }
 
 // appendRune appends a character of the basic plane as \uNNNN.
@@ -106,16 +115,12 @@ func appendRune(dst []byte, r rune) []byte {
 // backslashes stay as they are.
 func appendVisible(dst []byte, s string) []byte {
 	start := 0
-	for i := plain(s, 0, false); i < len(s); {
+	for i := special(s, 0, false); i < len(s); i = special(s, i, false) {
 		c := s[i]
-		if c < utf8.RuneSelf {
-			if c >= 0x20 && c != 0x7f || c == '\t' {
-				i++
-				if c == '\t' {
-					i += plain(s, i, false)
-				}
-				continue
-			}
+		n := 1
+		switch {
+		case c == '\t':
+		case c < utf8.RuneSelf:
 			dst = append(dst, s[start:i]...)
 			switch c {
 			case '\n':
@@ -125,20 +130,12 @@ func appendVisible(dst []byte, s string) []byte {
 			default:
 				dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 			}
-			i++
-			start = i
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 			start = i + 1
-		case hidden(r):
-			dst = append(dst, s[start:i]...)
-			dst = appendRune(dst, r)
-			start = i + n
+		default:
+			var escaped bool
+			if dst, n, escaped = appendWide(dst, s, start, i, `\x`); escaped {
+				start = i + n
+			}
 		}
 		i += n
 	}

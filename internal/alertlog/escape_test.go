@@ -5,21 +5,22 @@ import (
 	"testing"
 )
 
-// TestPlain: what is passed over at once holds nothing that needs an escape,
+// TestSpecial: what is passed over at once holds nothing that needs an escape,
 // and nothing that is plain stops it.
-func TestPlain(t *testing.T) {
+func TestSpecial(t *testing.T) {
 	for c := range rune(256) {
-		for at := range 9 {
+		for at := range 12 {
 			b := []byte("abcdefghijkl")
 			b[at] = byte(c)
 			for _, json := range []bool{true, false} {
-				special := c < 0x20 || c >= 0x7f || json && (c == '"' || c == '\\')
-				want := 8
-				if special && at < 8 {
-					want = 0
+				want := len(b)
+				if c < 0x20 || c >= 0x7f || json && (c == '"' || c == '\\') {
+					want = at
 				}
-				if got := plain(string(b), 0, json); got != want {
-					t.Errorf("%q at %d, json %v: %d, want %d", c, at, json, got, want)
+				for from := range at + 1 {
+					if got := special(string(b), from, json); got != want {
+						t.Errorf("%q at %d, from %d, json %v: %d, want %d", c, at, from, json, got, want)
+					}
 				}
 			}
 		}

@@ -8,27 +8,22 @@ import (
 )
 
 // AppendJSON appends an alert as one line of alerts.json without its line
-// break, in the layout of Wazuh 4 or of OSSEC. It allocates nothing but what
-// dst needs to grow, except for fields that hold a JSON array. Times are
-// written in the zone of a.Time.
+// break, in the layout of Wazuh 4 or of OSSEC. Times are written in the zone of
+// a.Time. For many alerts there is Encoder.
 func AppendJSON(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
-	o := object{dst: append(dst, '{')}
-	if d == ossec.OSSEC {
-		o.ossec(a)
-	} else {
-		o.wazuh(a)
-	}
-	return append(o.dst, '}')
+	e := Encoder{dialect: d}
+	return e.JSON(dst, a)
 }
 
 // wazuh writes the members of an alert as Wazuh 4 does
 // (spec rules-engine.md 7.2), in its order.
 func (o *object) wazuh(a *riposte.Alert) {
 	o.key("timestamp")
+	o.enc.at(a.Time)
+	o.dst = append(append(o.dst, '"'), o.enc.iso...)
+	o.dst = a.Time.AppendFormat(o.dst, ".000-0700")
 	o.dst = append(o.dst, '"')
-	o.dst = a.Time.AppendFormat(o.dst, "2006-01-02T15:04:05.000-0700")
-	o.dst = append(o.dst, '"')
-	o.wazuhRule(&a.Rule)
+	o.rule(&a.Rule)
 
 	o.open("agent")
 	if a.Agent.Local() {
@@ -94,21 +89,52 @@ func (o *object) wazuh(a *riposte.Alert) {
 	o.text("location", place(a.Location))
 }
 
-func (o *object) wazuhRule(r *riposte.Rule) {
+// ruleHead writes what stands in front of a rule's description.
+func (o *object) ruleHead(r *riposte.Rule) {
 	o.open("rule")
 	o.number("level", int64(r.Level))
-	o.text("description", r.Description)
-	o.quoted("id", int64(r.ID))
-	if len(r.MITRE) > 0 {
-		o.open("mitre")
-		o.list("id", len(r.MITRE), true, func(i int) string { return r.MITRE[i].ID })
-		o.list("tactic", len(r.MITRE), true, func(i int) string { return r.MITRE[i].Tactic })
-		o.list("technique", len(r.MITRE), true, func(i int) string { return r.MITRE[i].Name })
-		o.close()
+}
+
+func (o *object) description(r *riposte.Rule) {
+	if o.enc.dialect == ossec.OSSEC {
+		o.text("comment", r.Description)
+	} else {
+		o.text("description", r.Description)
+	}
+}
+
+// ruleMiddle writes what stands between a rule's description and its count.
+func (o *object) ruleMiddle(r *riposte.Rule) {
+	if o.enc.dialect == ossec.OSSEC {
+		o.number("sidid", int64(r.ID))
+	} else {
+		o.quoted("id", int64(r.ID))
+		o.techniques(r.MITRE)
 	}
 	o.infos(r)
 	o.number("frequency", int64(r.Frequency))
-	o.number("firedtimes", int64(r.Fired))
+}
+
+// ruleTail writes what stands behind a rule's count.
+func (o *object) ruleTail(r *riposte.Rule) {
+	if o.enc.dialect == ossec.OSSEC {
+		o.ossecTail(r)
+	} else {
+		o.wazuhTail(r)
+	}
+}
+
+func (o *object) techniques(m []riposte.Technique) {
+	if len(m) > 0 {
+		o.open("mitre")
+		o.list("id", len(m), true, func(i int) string { return m[i].ID })
+		o.list("tactic", len(m), true, func(i int) string { return m[i].Tactic })
+		o.list("technique", len(m), true, func(i int) string { return m[i].Name })
+		o.close()
+	}
+}
+
+func (o *object) wazuhTail(r *riposte.Rule) {
 	o.key("mail")
 	if r.Mail {
 		o.dst = append(o.dst, "true"...)
@@ -300,19 +326,21 @@ func dots(s string) int { return strings.Count(s, ".") }
 // line writes a record as a part of a string that holds several records, one a
 // line: line breaks within the record are shown, not made.
 func (o *object) line(s string) {
-	for {
-		i := strings.IndexAny(s, "\r\n")
-		if i < 0 {
-			o.dst = appendStringPart(o.dst, s)
+	for start, i := 0, 0; ; i++ {
+		i = special(s, i, false)
+		if i == len(s) {
+			o.dst = appendStringPart(o.dst, s[start:])
 			return
 		}
-		o.dst = appendStringPart(o.dst, s[:i])
-		if s[i] == '\n' {
-			o.dst = append(o.dst, `\\n`...)
-		} else {
-			o.dst = append(o.dst, `\\r`...)
+		switch s[i] {
+		case '\n':
+			o.dst = append(appendStringPart(o.dst, s[start:i]), `\\n`...)
+		case '\r':
+			o.dst = append(appendStringPart(o.dst, s[start:i]), `\\r`...)
+		default:
+			continue
 		}
-		s = s[i+1:]
+		start = i + 1
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // 7.4). A dynamic field whose name is that of a fixed member in any case is
 // written with "field_" before it: a reader could not tell it from the real one.
 func (o *object) ossec(a *riposte.Alert) {
-	o.ossecRule(&a.Rule)
+	o.rule(&a.Rule)
 	o.text("id", a.ID)
 	o.number("TimeStamp", a.Time.UnixMilli())
 	o.text("decoder", a.Decoder.Name)
@@ -59,20 +59,12 @@ func (o *object) ossec(a *riposte.Alert) {
 	o.text("agent_name", name)
 	o.text("agentip", ip)
 	o.key("timestamp")
-	o.dst = append(o.dst, '"')
-	o.dst = a.Time.AppendFormat(o.dst, "2006 Jan 02 15:04:05")
-	o.dst = append(o.dst, '"')
+	o.enc.at(a.Time)
+	o.dst = append(append(append(o.dst, '"'), o.enc.day...), '"')
 	o.text("logfile", place(a.Location))
 }
 
-func (o *object) ossecRule(r *riposte.Rule) {
-	o.open("rule")
-	o.number("level", int64(r.Level))
-	o.text("comment", r.Description)
-	o.number("sidid", int64(r.ID))
-	o.infos(r)
-	o.number("frequency", int64(r.Frequency))
-	o.number("firedtimes", int64(r.Fired))
+func (o *object) ossecTail(r *riposte.Rule) {
 	o.text("group", r.Groups)
 	o.key("groups")
 	var room [48]listed

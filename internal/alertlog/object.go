@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // object appends the members of one JSON object. The zero separator is written
@@ -11,6 +12,7 @@ import (
 type object struct {
 	dst []byte
 	any bool // a member has been written
+	enc *Encoder
 }
 
 // key begins a member whose name needs no escape.
@@ -119,7 +121,7 @@ func (o *object) value(name, value string) {
 // control characters; ok is false when text is not wholly a JSON array that
 // every reader can be trusted with.
 func appendArray(dst []byte, text string) (_ []byte, ok bool) {
-	if !json.Valid([]byte(text)) || !utf8.ValidString(text) {
+	if !json.Valid(unsafe.Slice(unsafe.StringData(text), len(text))) || !utf8.ValidString(text) {
 		return dst, false
 	}
 	start, depth := len(dst), 0

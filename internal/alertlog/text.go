@@ -16,6 +16,12 @@ const ossecCut = 1256
 // write it (spec rules-engine.md 7.1), the empty line that ends it included.
 // OSSEC's blocks hold no more than 1256 bytes of each record.
 func AppendText(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
+	e := Encoder{dialect: d}
+	return e.Text(dst, a)
+}
+
+// Text appends an alert as one block of alerts.log, as AppendText does.
+func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 	dst = append(dst, "** Alert "...)
 	dst = appendVisible(dst, a.ID)
 	dst = append(dst, ':')
@@ -26,7 +32,8 @@ func AppendText(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
 	dst = appendVisible(dst, a.Rule.Groups)
 	dst = append(dst, '\n')
 
-	dst = a.Time.AppendFormat(dst, "2006 Jan 02 15:04:05 ")
+	e.at(a.Time)
+	dst = append(append(dst, e.day...), ' ')
 	if !strings.HasPrefix(a.Location, "(") {
 		dst = appendVisible(dst, a.Hostname)
 		dst = append(dst, "->"...)
@@ -42,20 +49,26 @@ func AppendText(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
 	dst = appendVisible(dst, a.Rule.Description)
 	dst = append(dst, "'\n"...)
 
-	dst = appendLabelled(dst, "Src IP: ", static(a, "srcip"))
-	dst = appendLabelled(dst, "Src Port: ", static(a, "srcport"))
-	dst = appendLabelled(dst, "Dst IP: ", static(a, "dstip"))
-	dst = appendLabelled(dst, "Dst Port: ", static(a, "dstport"))
-	dst = appendLabelled(dst, "User: ", static(a, "dstuser"))
+	var values [len(fieldLabels)]string
+	for i := len(a.Fields) - 1; i >= 0; i-- { // the first of a name counts
+		if f := &a.Fields[i]; !f.Dynamic {
+			if k := labelIndex(f.Name); k >= 0 {
+				values[k] = f.Value
+			}
+		}
+	}
+	for k, l := range fieldLabels {
+		dst = appendLabelled(dst, l, values[k])
+	}
 
 	limit := 0
-	if d == ossec.OSSEC {
+	if e.dialect == ossec.OSSEC {
 		limit = ossecCut
 	}
-	if !a.Rule.NoFullLog || d == ossec.OSSEC {
+	if !a.Rule.NoFullLog || e.dialect == ossec.OSSEC {
 		dst = appendRecord(dst, a.FullLog, limit)
 	}
-	if d == ossec.Wazuh {
+	if e.dialect == ossec.Wazuh {
 		for i := range a.Fields {
 			f := &a.Fields[i]
 			if f.Dynamic && f.Value != "" && f.Name != "" {
@@ -73,6 +86,26 @@ func AppendText(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
 		dst = appendRecord(dst, p, limit)
 	}
 	return append(dst, '\n')
+}
+
+// fieldLabels begin the lines of the fields that a block shows.
+var fieldLabels = [...]string{"Src IP: ", "Src Port: ", "Dst IP: ", "Dst Port: ", "User: "}
+
+// labelIndex returns the place in fieldLabels of a field's name, or -1.
+func labelIndex(name string) int {
+	switch name {
+	case "srcip":
+		return 0
+	case "srcport":
+		return 1
+	case "dstip":
+		return 2
+	case "dstport":
+		return 3
+	case "dstuser":
+		return 4
+	}
+	return -1
 }
 
 func appendLabelled(dst []byte, label, value string) []byte {

@@ -22,9 +22,6 @@ const (
 // fileMode lets a log shipper's group read the logs and nobody else.
 const fileMode = 0o640
 
-// chunk is how much is gathered before it is written within one batch, in bytes.
-const chunk = 256 << 10
-
 // keep is how much of what could not be written waits for the next try, in
 // bytes a file.
 const keep = 8 << 20
@@ -38,6 +35,9 @@ type Writer struct {
 
 	mu                    sync.Mutex
 	json, text, responses logFile
+	encoder               *Encoder
+	page                  Page
+	lines                 []byte
 }
 
 // Open opens the logs in dir, which is made if it is missing.
@@ -45,7 +45,7 @@ func Open(dir string, d ossec.Dialect) (*Writer, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open alert logs: %w", err)
 	}
-	w := &Writer{dir: dir, dialect: d}
+	w := &Writer{dir: dir, dialect: d, encoder: NewEncoder(d)}
 	w.json.path = filepath.Join(dir, AlertsJSON)
 	w.text.path = filepath.Join(dir, AlertsText)
 	w.responses.path = filepath.Join(dir, Responses)
@@ -56,28 +56,41 @@ func Open(dir string, d ossec.Dialect) (*Writer, error) {
 }
 
 // WriteAlerts appends those alerts whose Log is set to alerts.json and
-// alerts.log, each file with as
-// few writes as it takes.
+// alerts.log.
 func (w *Writer) WriteAlerts(alerts []*riposte.Alert) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, a := range alerts {
-		if a.Log {
-			w.json.add(func(dst []byte) []byte { return append(AppendJSON(dst, a, w.dialect), '\n') })
-			w.text.add(func(dst []byte) []byte { return AppendText(dst, a, w.dialect) })
+	return w.write(&Page{rest: alerts})
+}
+
+// WritePage appends the alerts of a page to alerts.json and alerts.log, each with
+// as few writes as it takes.
+func (w *Writer) WritePage(p *Page) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write(p)
+}
+
+func (w *Writer) write(p *Page) (err error) {
+	for {
+		err = errors.Join(err, w.json.write(p.json, p.alerts), w.text.write(p.text, p.alerts))
+		if len(p.rest) == 0 {
+			return err
 		}
+		w.encoder.Fill(&w.page, p.rest)
+		p = &w.page
 	}
-	return errors.Join(w.json.done(), w.text.done())
 }
 
 // WriteResponses appends to active-responses.log.
 func (w *Writer) WriteResponses(responses []Response) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.lines = w.lines[:0]
 	for i := range responses {
-		w.responses.add(func(dst []byte) []byte { return AppendResponse(dst, &responses[i], w.dialect) })
+		w.lines = AppendResponse(w.lines, &responses[i], w.dialect)
 	}
-	return w.responses.done()
+	return w.responses.write(w.lines, len(responses))
 }
 
 // Reopen opens the files anew by their names, after logrotate has moved them
@@ -106,47 +119,42 @@ func (w *Writer) Close() error {
 type logFile struct {
 	path string
 	file *os.File
-	buf  []byte
-	err  error // the first one since done was last called
+	buf  []byte // of writes that failed
 	lost int
 }
 
-// add encodes one entry into what waits, or counts it as lost when there is no
-// room.
-func (f *logFile) add(encode func([]byte) []byte) {
-	n := len(f.buf)
-	f.buf = encode(f.buf)
-	if n > 0 && len(f.buf) > keep {
-		f.buf = f.buf[:n]
-		f.lost++
+// write writes entries, behind what waits. Of a write that fails midway the rest
+// waits, so that no line is torn for good. Entries for which there is no room
+// behind what waits already are lost.
+func (f *logFile) write(entries []byte, n int) error {
+	if len(f.buf) == 0 {
+		done, err := f.put(entries)
+		f.buf = append(f.buf, entries[done:]...)
+		return err
 	}
-	if len(f.buf) >= chunk && f.err == nil {
-		f.flush()
+	if len(f.buf)+len(entries) > keep {
+		f.lost += n
+	} else {
+		f.buf = append(f.buf, entries...)
 	}
+	return f.flush()
 }
 
-// done writes what waits and reports the first error since it was last called.
-func (f *logFile) done() error {
-	f.flush()
-	err := f.err
-	f.err = nil
+// flush writes what waits.
+func (f *logFile) flush() error {
+	done, err := f.put(f.buf)
+	f.buf = append(f.buf[:0], f.buf[done:]...)
 	return err
 }
 
-// flush writes what waits. Of a write that fails midway the rest waits, so that
-// no line is torn for good.
-func (f *logFile) flush() {
-	if len(f.buf) == 0 {
-		return
+func (f *logFile) put(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
 	}
-	n, err := 0, fmt.Errorf("write %s: %w", f.path, os.ErrClosed)
-	if f.file != nil {
-		n, err = f.file.Write(f.buf) // an *os.PathError names the file
+	if f.file == nil {
+		return 0, fmt.Errorf("write %s: %w", f.path, os.ErrClosed)
 	}
-	f.buf = append(f.buf[:0], f.buf[n:]...)
-	if f.err == nil {
-		f.err = err
-	}
+	return f.file.Write(b) // an *os.PathError names the file
 }
 
 func (f *logFile) reopen() error {
@@ -180,7 +188,7 @@ func (f *logFile) close() error {
 	if f.file == nil {
 		return nil
 	}
-	err := errors.Join(f.done(), f.file.Close())
+	err := errors.Join(f.flush(), f.file.Close())
 	f.file = nil
 	return err
 }
