@@ -328,16 +328,17 @@ func (s *Spool) after(seg *segment) *segment {
 	return nil
 }
 
-// body returns the payload of the record at c, nil when it is damaged.
-func (s *Spool) body(c *cursor, h header) ([]byte, error) {
+// payload returns the payload of the record at c; whole is false when it is
+// damaged.
+func (s *Spool) payload(c *cursor, h header) (payload []byte, whole bool, err error) {
 	b := make([]byte, h.length)
 	if err := c.seg.read(b, c.off+headerSize); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if checksum(b) != h.sum {
-		return nil, nil
+		return nil, false, nil
 	}
-	return b[h.positions:], nil
+	return b[h.positions:], true, nil
 }
 
 // read fills b from the segment.

@@ -42,8 +42,9 @@ const (
 )
 
 // Record is one record of the spool. Epoch and N together name it for ever: N
-// rises with every record, and Epoch with every Open, so that a number that was
-// lost with a torn file and is given again is not taken for the first.
+// rises by one with every record, and Epoch with every Open. A power cut may
+// take the last records and leave no trace of them; their numbers are given
+// again, and must not be taken for the first.
 type Record struct {
 	Epoch   uint64
 	N       uint64
@@ -76,8 +77,9 @@ type Spool struct {
 	reader    cursor        // where Next was last
 	changed   chan struct{} // closed at the next change
 	buf       []byte
-	closed    bool
+	bad       map[uint64]bool // records that are damaged and not acknowledged
 	lost      int
+	closed    bool
 	trouble   error // of the last flush
 
 	dirty chan struct{} // there is something to flush
@@ -99,7 +101,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, fmt.Errorf("make the spool's folder: %w", err)
 	}
 	s := &Spool{
-		dir: dir, o: o, positions: map[string]string{}, changed: make(chan struct{}),
+		dir: dir, o: o, positions: map[string]string{}, bad: map[uint64]bool{}, changed: make(chan struct{}),
 		dirty: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if err := s.recover(); err != nil {
@@ -115,6 +117,13 @@ func (s *Spool) Report() Report { return s.report }
 
 // Epoch is the epoch of the records appended since Open.
 func (s *Spool) Epoch() uint64 { return s.epoch }
+
+// Acked is the number up to which everything is done.
+func (s *Spool) Acked() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acked
+}
 
 // Positions returns the position of each source behind all records that were
 // ever appended and not lost.
@@ -174,7 +183,9 @@ func (s *Spool) tryAppend(size int64, payload []byte, positions map[string]strin
 }
 
 // Next returns the first record behind after that is not acknowledged. It waits
-// until there is one, or ctx ends.
+// until there is one, or ctx ends; and before the first record of an epoch it
+// waits until all of the epoch before are acknowledged, so that a receiver that
+// sees a new epoch need not expect anything of an older one.
 func (s *Spool) Next(ctx context.Context, after uint64) (Record, error) {
 	for {
 		r, wait, err := s.tryNext(after)
@@ -192,36 +203,46 @@ func (s *Spool) Next(ctx context.Context, after uint64) (Record, error) {
 func (s *Spool) tryNext(after uint64) (Record, <-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return Record{}, nil, ErrClosed
+	}
+	r, ok, err := s.find(after)
+	if err == nil && ok {
+		_, _, err = s.peek(&s.front)
+	}
+	switch {
+	case err != nil:
+		return Record{}, nil, fmt.Errorf("read the spool: %w", err)
+	case !ok || r.Epoch != s.front.seg.epoch:
+		return Record{}, s.changed, nil
+	}
+	return r, nil, nil
+}
+
+// find reads the first record behind after. The caller holds mu.
+func (s *Spool) find(after uint64) (Record, bool, error) {
 	after = max(after, s.acked)
 	if c := &s.reader; c.seg == nil || c.passed > after || c.passed < s.front.passed {
 		s.move(c, s.front.seg, s.front.off)
 		c.passed = s.front.passed
 	}
 	for {
-		if s.closed {
-			return Record{}, nil, ErrClosed
-		}
 		h, ok, err := s.peek(&s.reader)
-		if err != nil {
-			return Record{}, nil, fmt.Errorf("read the spool: %w", err)
+		if err != nil || !ok {
+			return Record{}, false, err
 		}
-		if !ok {
-			return Record{}, s.changed, nil
-		}
-		if h.n <= after {
-			s.reader.pass(h)
-			continue
-		}
-		body, err := s.body(&s.reader, h)
-		if err != nil {
-			return Record{}, nil, fmt.Errorf("read the spool: %w", err)
-		}
-		if body == nil { // damaged since it was written
+		if h.n > after && !s.bad[h.n] {
+			payload, whole, err := s.payload(&s.reader, h)
+			if whole || err != nil {
+				return Record{Epoch: s.reader.seg.epoch, N: h.n, Time: h.time, Payload: payload}, whole, err
+			}
+			s.bad[h.n] = true
 			s.lost++
-			s.reader.pass(h)
-			continue
+			if err := s.settle(); err != nil {
+				return Record{}, false, err
+			}
 		}
-		return Record{Epoch: s.reader.seg.epoch, N: h.n, Time: h.time, Payload: body}, nil, nil
+		s.reader.pass(h)
 	}
 }
 
@@ -248,13 +269,15 @@ func (s *Spool) Ack(n uint64) error {
 	return nil
 }
 
-// settle moves front behind what is acknowledged. The caller holds mu.
+// settle moves front behind what is acknowledged or cannot be read. The caller
+// holds mu.
 func (s *Spool) settle() error {
 	for {
 		h, ok, err := s.peek(&s.front)
-		if err != nil || !ok || h.n > s.acked {
+		if err != nil || !ok || h.n > s.acked && !s.bad[h.n] {
 			return err
 		}
+		delete(s.bad, h.n)
 		s.front.seg.records--
 		s.front.seg.bytes -= h.size()
 		s.front.pass(h)
