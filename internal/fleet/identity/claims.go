@@ -1,0 +1,143 @@
+package identity
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"riposte/internal/fleet"
+)
+
+// ClaimsSubject takes new claims of an account, from a system user.
+const ClaimsSubject = "$SYS.REQ.CLAIMS.UPDATE"
+
+// OperatorJWT is what a broker trusts.
+func (a *Authority) OperatorJWT() string { return a.operatorJWT }
+
+// SystemAccount is the broker's own account, public key and claims.
+func (a *Authority) SystemAccount() (key, claims string) { return publicOf(a.system), a.systemJWT }
+
+// Account is the public key of the fleet's account.
+func (a *Authority) Account() string { return publicOf(a.account) }
+
+// AccountJWT writes the claims of the fleet's account: what each role may do,
+// and which users' keys are revoked since when. Credentials issued to such a key
+// before that, or at that time, are worth nothing.
+//
+// What a role may do stands here and not in the credentials of its users, so
+// that a newer riposte can change it without giving every agent new ones.
+func (a *Authority) AccountJWT(revoked map[string]time.Time) (string, error) {
+	c := jwt.NewAccountClaims(publicOf(a.account))
+	c.Name = "FLEET"
+	c.Limits.JetStreamLimits = jwt.JetStreamLimits{
+		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
+	}
+	c.SigningKeys.AddScopedSigner(role(a.agents, "agent", maxAgentSubs,
+		[]string{
+			fleet.EventSubject(self), fleet.ReceiptSubject(self), fleet.PresenceSubject(self),
+			fleet.SyncSubject(self), fleet.RekeySubject(self),
+		},
+		[]string{fleet.LiveSubject(fleet.All), fleet.LiveSubject(self), fleet.Inbox(self) + ".>"}))
+	c.SigningKeys.AddScopedSigner(role(a.tokens, "token", 2,
+		[]string{fleet.JoinSubject}, []string{fleet.JoinInbox(self) + ".>"}))
+	for key, at := range revoked {
+		c.RevokeAt(key, at)
+	}
+	text, err := c.Encode(a.operator)
+	if err != nil {
+		return "", fmt.Errorf("write the claims of the fleet's account: %w", err)
+	}
+	return text, nil
+}
+
+// self is replaced by the broker with the name in a user's credentials: the id
+// of the agent or of the token.
+const self = "{{name()}}"
+
+func role(key nkeys.KeyPair, name string, subs int64, publish, subscribe []string) *jwt.UserScope {
+	s := jwt.NewUserScope()
+	s.Key, s.Role = publicOf(key), name
+	s.Template.Pub.Allow.Add(publish...)
+	s.Template.Sub.Allow.Add(subscribe...)
+	s.Template.Limits.Subs, s.Template.Limits.Payload, s.Template.Limits.Data = subs, MaxPayload, jwt.NoLimit
+	s.Template.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard)
+	return s
+}
+
+// Agent writes the credentials of an agent for its public key. name is for
+// people who look at a broker's connections.
+func (a *Authority) Agent(id, name, publicKey string) (string, error) {
+	if !fleet.ValidID(id) {
+		return "", fmt.Errorf("credentials for agent %q: not an agent's id", id)
+	}
+	return a.user(a.agents, id, publicKey, time.Time{}, "agent:"+name)
+}
+
+// user writes the credentials of a user in a role.
+func (a *Authority) user(role nkeys.KeyPair, name, publicKey string, expires time.Time, tag string) (string, error) {
+	if !nkeys.IsValidPublicUserKey(publicKey) {
+		return "", fmt.Errorf("credentials for %s: %q is not the public key of a user", name, publicKey)
+	}
+	c := jwt.NewUserClaims(publicKey)
+	c.Name = name
+	c.IssuerAccount = publicOf(a.account)
+	c.SetScoped(true)
+	c.Tags.Add(tag)
+	if !expires.IsZero() {
+		c.Expires = expires.Unix()
+	}
+	text, err := c.Encode(role)
+	if err != nil {
+		return "", fmt.Errorf("credentials for %s: %w", name, err)
+	}
+	return text, nil
+}
+
+// ServerUser makes a user with all rights within the fleet's account. It lives
+// as long as the process that made it remembers the seed.
+func (a *Authority) ServerUser() (claims string, seed []byte, err error) {
+	return ownUser(a.account, func(c *jwt.UserClaims) { c.Name = "server" })
+}
+
+// SystemUser makes a user that may tell a broker of new claims of accounts, and
+// hear of the connections of the fleet's account.
+func (a *Authority) SystemUser() (claims string, seed []byte, err error) {
+	return ownUser(a.system, func(c *jwt.UserClaims) {
+		c.Name = "server"
+		c.Pub.Allow.Add(ClaimsSubject)
+		c.Sub.Allow.Add("_INBOX.>", "$SYS.ACCOUNT."+a.Account()+".>")
+	})
+}
+
+func ownUser(account nkeys.KeyPair, fill func(*jwt.UserClaims)) (claims string, seed []byte, err error) {
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		return "", nil, fmt.Errorf("make a user: %w", err)
+	}
+	if seed, err = pair.Seed(); err != nil {
+		return "", nil, fmt.Errorf("make a user: %w", err)
+	}
+	c := jwt.NewUserClaims(publicOf(pair))
+	fill(c)
+	if claims, err = c.Encode(account); err != nil {
+		return "", nil, fmt.Errorf("make a user: %w", err)
+	}
+	return claims, seed, nil
+}
+
+// ServerOptions connect a server to the fleet's account. For an embedded broker
+// the broker's own Options follow them.
+func (a *Authority) ServerOptions() ([]nats.Option, error) { return a.options(a.ServerUser()) }
+
+// SystemOptions connect a server to the broker's own account.
+func (a *Authority) SystemOptions() ([]nats.Option, error) { return a.options(a.SystemUser()) }
+
+func (a *Authority) options(claims string, seed []byte, err error) ([]nats.Option, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []nats.Option{secure(a.ClientTLS()), user(claims, seed)}, nil
+}
