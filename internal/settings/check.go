@@ -2,10 +2,12 @@ package settings
 
 import (
 	"encoding/hex"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +18,16 @@ func check(kind, text string) (hint string) {
 	case "host":
 		if !isHost(text) {
 			return "write an address, a network such as 192.0.2.0/24, or the name of a host"
+		}
+	case "listen":
+		if _, port, err := net.SplitHostPort(text); err != nil || !isPort(port) {
+			return "write address:port, such as 192.0.2.1:4222"
+		}
+	case "agents":
+		kind, rest, ok := strings.Cut(text, ":")
+		key, _, pair := strings.Cut(rest, "=")
+		if !ok || rest == "" || kind != "name" && kind != "group" && (kind != "label" || !pair || key == "") {
+			return "write name:NAME, group:GROUP or label:KEY=VALUE"
 		}
 	case "mail":
 		if user, host, ok := strings.Cut(text, "@"); text != "" && (!ok || user == "" || host == "" || strings.ContainsAny(text, "<>\" \t\r\n\x00")) {
@@ -34,6 +46,12 @@ func check(kind, text string) (hint string) {
 		}
 	}
 	return ""
+}
+
+// isPort reports whether text is the number of a port.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 // isHost reports whether text is an address, a network or the name of a host.

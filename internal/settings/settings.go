@@ -76,6 +76,9 @@ type Settings struct {
 	Mail    Mail     `yaml:"mail"`
 	Webhook Webhook  `yaml:"webhook"`
 	Isolate Isolate  `yaml:"isolate"`
+	Fleet   Fleet    `yaml:"fleet"`
+	// Commands that are not carried out: riposte only says what they would do.
+	Observe []string `yaml:"observe"`
 	// Further sources of events, besides those of ossec.conf.
 	Sources Sources `yaml:"sources"`
 	Log     Log     `yaml:"log"`
@@ -218,6 +221,7 @@ func Default() *Settings {
 			Breaker: Breaker{Within: 10 * time.Second, Cooldown: time.Minute}},
 		Ladder: Ladder{ForgetAfter: 30 * 24 * time.Hour},
 		Script: Script{Timeout: time.Minute, OutputLimit: 64 << 10, Parallel: 8},
+		Fleet:  defaultFleet(),
 	}
 }
 

@@ -68,6 +68,19 @@ webhook:
   url: https://hooks.example/riposte
 isolate:
   keep: [198.51.100.0/24]
+fleet:
+  listen: 192.0.2.1:4333
+  names: [riposte.example]
+  brokers: [n1:4222]
+  replicas: 3
+  store_mb: 100
+  spool_mb: 10
+  silent: 1m
+  agents:
+    "050": group:web
+  canary:
+    firewall-drop: 5
+observe: [route-null]
 sources:
   alerts:
     - path: /var/ossec/logs/alerts/alerts.json
@@ -100,6 +113,9 @@ func TestParse(t *testing.T) {
 		Sources: Sources{Alerts: []AlertFile{{"/var/ossec/logs/alerts/alerts.json", ossec.Wazuh}, {"/other.json", ossec.OSSEC}},
 			Journald: Journald{true, []string{"ssh.service"}}},
 		Log: Log{1, 1},
+		Fleet: Fleet{"192.0.2.1:4333", []string{"riposte.example"}, []string{"n1:4222"}, 3, 100, 10, time.Minute,
+			map[string]string{"050": "group:web"}, map[string]int{"firewall-drop": 5}},
+		Observe: []string{"route-null"},
 	}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("\n got %+v\nwant %+v", s, want)
