@@ -29,6 +29,8 @@ var house = []struct {
 	{"internal/api", []string{"internal/host", "internal/journal", ""}},
 	{"internal/selftest", []string{"internal/enforce", ""}},
 	{"internal/executor", []string{"internal/guard", "internal/journal", "internal/enforce", ""}},
+	{"internal/fleet/broker", []string{"internal/fleet", "internal/fleet/identity", "internal/host"}},
+	{"internal/fleet/identity", []string{"internal/fleet", "internal/host"}},
 	{"internal/fleet/ledger", []string{"internal/fleet", ""}},
 	{"internal/fleet/spool", []string{"internal/host"}},
 	{"internal/fleet", []string{""}},
