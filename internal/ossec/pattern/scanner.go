@@ -56,10 +56,10 @@ type gramTable struct {
 }
 
 // gramFilter has two bits of each gram's hash, in the word of its class. It
-// passes every gram of 5,000 literals and one in 250 of the others.
+// passes every gram of 2,500 literals and one in 200 of the others.
 type gramFilter [1 << classBitCount]uint64
 
-const classBitCount = 12
+const classBitCount = 11
 
 func gramClass(hash uint64) uint64 { return hash >> (64 - classBitCount) }
 
@@ -72,11 +72,12 @@ func (f *gramFilter) has(hash uint64) bool {
 	return word>>(hash>>40&63)&(word>>(hash>>46&63))&1 != 0
 }
 
-// gramUse is a literal that has a gram.
+// gramUse is a literal that has a gram. Most places where a gram stands but not
+// the literal show by a second gram of it.
 type gramUse struct {
-	text    string
-	offset  int32 // of the gram in text
-	id      int32 // the first of the literal's
+	near    uint32 // the second gram
+	shift   int32  // where that is, from the first
+	offset  int32  // of the first gram in the literal
 	literal int32
 }
 
@@ -111,11 +112,9 @@ func NewScanner(literals []string) *Scanner {
 }
 
 // gramAt reads the gram at a place of a text.
-func gramAt(text string, at int) (g uint32) {
-	for i := range 4 {
-		g = g>>8 | uint32(text[at+i]|0x20)<<24
-	}
-	return g
+func gramAt(text string, at int) uint32 {
+	text = text[at : at+4]
+	return uint32(text[0]) | uint32(text[1])<<8 | uint32(text[2])<<16 | uint32(text[3])<<24 | 0x20202020
 }
 
 // table makes the table of the literals of five bytes and more. A literal is
@@ -153,7 +152,13 @@ func (s *Scanner) table() (t gramTable) {
 			}
 		}
 		for i := at; i < at+2; i++ {
-			chosen = append(chosen, choice{gramAt(l.text, i), gramUse{l.text, int32(i), l.ids[0], int32(k)}})
+			second, most := i, -1<<30
+			for j := 0; j+4 <= len(l.text); j++ {
+				if w := rare(l.text, j) * min(4, max(i-j, j-i)); w > most { // what it shares with the first tells nothing
+					second, most = j, w
+				}
+			}
+			chosen = append(chosen, choice{gramAt(l.text, i), gramUse{gramAt(l.text, second), int32(second - i), int32(i), int32(k)}})
 		}
 	}
 	slices.SortStableFunc(chosen, func(a, b choice) int { return cmp.Compare(gramHash(a.gram), gramHash(b.gram)) })
@@ -173,11 +178,23 @@ func (s *Scanner) table() (t gramTable) {
 // Scan adds to hits the id of every literal that occurs in text. hits must have
 // room for all ids. It does not allocate.
 func (s *Scanner) Scan(text string, hits Bits) {
-	gram := uint32(0)
-	for i := 1; i < len(text); i += 2 {
-		gram = gram>>16 | uint32(text[i-1]|0x20)<<16 | uint32(text[i]|0x20)<<24
-		if h := gramHash(gram); s.grams.filter.has(h) {
-			s.compare(gram, gramClass(h), text, i-3, hits)
+	const fold = 0x2020202020202020
+	filter := &s.grams.filter
+	i := 0
+	for ; i+8 <= len(text); i += 4 {
+		v := (uint64(text[i]) | uint64(text[i+1])<<8 | uint64(text[i+2])<<16 | uint64(text[i+3])<<24 |
+			uint64(text[i+4])<<32 | uint64(text[i+5])<<40 | uint64(text[i+6])<<48 | uint64(text[i+7])<<56) | fold
+		if h := gramHash(uint32(v)); filter.has(h) {
+			s.compare(uint32(v), gramClass(h), text, i, hits)
+		}
+		if h := gramHash(uint32(v >> 16)); filter.has(h) {
+			s.compare(uint32(v>>16), gramClass(h), text, i+2, hits)
+		}
+	}
+	for ; i+4 <= len(text); i += 2 {
+		gram := gramAt(text, i)
+		if h := gramHash(gram); filter.has(h) {
+			s.compare(gram, gramClass(h), text, i, hits)
 		}
 	}
 	for _, k := range s.short {
@@ -190,14 +207,20 @@ func (s *Scanner) Scan(text string, hits Bits) {
 // compare marks the literals that have the gram found at i and stand there.
 func (s *Scanner) compare(gram uint32, class uint64, text string, i int, hits Bits) {
 	t := &s.grams
-	for k := t.starts[class]; k < t.starts[class+1]; k++ {
-		if t.grams[k] != gram {
+	from, to := t.starts[class], t.starts[class+1]
+	uses := t.uses[from:to]
+	for k, g := range t.grams[from:to] {
+		if g != gram {
 			continue
 		}
-		u := &t.uses[k]
+		u := &uses[k]
+		if at := i + int(u.shift); at < 0 || at+4 > len(text) || gramAt(text, at) != u.near {
+			continue
+		}
+		l := &s.lits[u.literal]
 		from := i - int(u.offset)
-		if from >= 0 && len(text)-from >= len(u.text) && !hits.Has(int(u.id)) && equalFold(text[from:], u.text) {
-			s.lits[u.literal].mark(hits)
+		if from >= 0 && len(text)-from >= len(l.text) && !hits.Has(int(l.ids[0])) && equalFold(text[from:], l.text) {
+			l.mark(hits)
 		}
 	}
 }
