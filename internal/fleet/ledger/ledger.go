@@ -1,0 +1,221 @@
+// Package ledger is what a server knows of all hosts: what was ordered, what
+// each host did about it, and what is in force where. It is one SQLite file,
+// written from the streams of orders and receipts, and knows how far in them it
+// got: a ledger that is lost is written again from what the streams still hold.
+//
+// It is about what hosts have told. A host that is away may have done more: it
+// undoes on time, and tells when it is back.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"riposte"
+)
+
+// ErrUnknown means that the ledger has no such order.
+var ErrUnknown = errors.New("no such order on record")
+
+// Ledger is safe for concurrent use. Writers take turns, readers wait for
+// nobody.
+type Ledger struct {
+	path  string
+	aside string
+	db    *sql.DB // the writer's one connection
+	read  *sql.DB
+
+	mu       sync.Mutex // of the writer
+	st       statements
+	causes   map[cause]int64 // those met lately, by their row
+	position atomic.Uint64   // in the stream of receipts
+	ordered  atomic.Uint64   // in the stream of orders
+}
+
+// cause is what a receipt has from its order. A fan-out to ten thousand hosts
+// has one.
+type cause struct {
+	order, command, target, by, alert string
+	rule                              int
+}
+
+// Open opens the ledger at path, making it if need be. A damaged one is put
+// aside (see Aside) and begun anew.
+func Open(path string) (*Ledger, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the ledger's folder: %w", err)
+	}
+	l := &Ledger{path: path}
+	err := l.open()
+	if isDamage(err) {
+		if err = l.putAside(); err == nil {
+			err = l.open()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger %s: %w", path, errors.Join(err, l.Close()))
+	}
+	return l, nil
+}
+
+// Aside is where a damaged ledger was put when this one was opened; "" when
+// there was none.
+func (l *Ledger) Aside() string { return l.aside }
+
+// Position is the sequence of the last batch of receipts taken.
+func (l *Ledger) Position() uint64 { return l.position.Load() }
+
+// Ordered is the highest sequence that Issued was told.
+func (l *Ledger) Ordered() uint64 { return l.ordered.Load() }
+
+// Close closes the ledger.
+func (l *Ledger) Close() error {
+	var errs []error
+	errs = append(errs, l.st.close())
+	for _, db := range []*sql.DB{l.read, l.db} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	l.read, l.db = nil, nil
+	return errors.Join(errs...)
+}
+
+// checkTime bounds the look for damage at the start.
+const checkTime = 250 * time.Millisecond
+
+func (l *Ledger) open() error {
+	l.causes = map[cause]int64{}
+	var err error
+	// What a power cut takes from the end is in the streams still.
+	if l.db, err = sql.Open("sqlite", dsn(l.path, "rwc", "busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
+		"temp_store(memory)", "cache_size(-16000)", "wal_autocheckpoint(4000)")); err != nil {
+		return err
+	}
+	l.db.SetMaxOpenConns(1)
+	if err := check(l.db); err != nil {
+		return err
+	}
+	if err := migrate(l.db, migrations()); err != nil {
+		return err
+	}
+	if l.read, err = sql.Open("sqlite", dsn(l.path, "rw", "busy_timeout(5000)", "query_only(1)", "cache_size(-8000)")); err != nil {
+		return err
+	}
+	l.read.SetMaxOpenConns(3)
+	if err := l.st.prepare(l.db); err != nil {
+		return err
+	}
+	for key, at := range map[string]*atomic.Uint64{"receipts": &l.position, "orders": &l.ordered} {
+		var n int64
+		if err := l.db.QueryRow("SELECT coalesce(max(seq), 0) FROM positions WHERE stream = ?", key).Scan(&n); err != nil {
+			return err
+		}
+		at.Store(uint64(n))
+	}
+	return nil
+}
+
+// check looks for damage for a moment.
+func check(db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+	defer cancel()
+	var found string
+	err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found)
+	if ctx.Err() != nil {
+		return nil // nothing bad was seen until then
+	}
+	if err == nil && found != "ok" {
+		err = damage(found)
+	}
+	return err
+}
+
+// damage is what quick_check found.
+type damage string
+
+func (d damage) Error() string { return string(d) }
+
+func isDamage(err error) bool {
+	var d damage
+	var e *sqlite.Error
+	switch {
+	case errors.As(err, &d):
+		return true
+	case errors.As(err, &e):
+		c := e.Code() & 0xff
+		return c == sqlite3.SQLITE_CORRUPT || c == sqlite3.SQLITE_NOTADB
+	}
+	return false
+}
+
+// putAside renames the damaged files.
+func (l *Ledger) putAside() error {
+	if err := l.Close(); err != nil && !isDamage(err) {
+		return err
+	}
+	l.aside = l.path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
+	for _, end := range []string{"-wal", "-shm", ""} {
+		if err := os.Rename(l.path+end, l.aside+end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// dsn names a database file for the driver, whatever characters the path has.
+func dsn(path, mode string, pragmas ...string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = filepath.ToSlash(abs)
+	}
+	if path != "" && path[0] != '/' { // C:/…
+		path = "/" + path
+	}
+	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}}
+	for _, p := range pragmas {
+		q.Add("_pragma", p)
+	}
+	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+// nanos and at convert between times and what the tables hold: nanoseconds
+// since 1970 in UTC, 0 for the zero time.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func at(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+// targetText is a target as the tables hold it: kind, blank, text.
+func targetText(t riposte.Target) string { return t.Kind.String() + " " + t.Value }
+
+func parseTarget(s string) (riposte.Target, error) {
+	kind, value, _ := strings.Cut(s, " ")
+	var t riposte.Target
+	if err := t.Kind.UnmarshalText([]byte(kind)); err != nil {
+		return t, err
+	}
+	t.Value = value
+	return t, nil
+}

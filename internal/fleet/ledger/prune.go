@@ -1,0 +1,100 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// lot is how many rows are removed in one transaction, so that Take never waits
+// long.
+const lot = 2000
+
+// Prune removes what is older than before: receipts, the orders that nothing
+// tells of any more, and responses whose time was over by then, on hosts that
+// never told. It goes lot by lot, so that it can end with ctx at any time, and
+// returns how many receipts are gone.
+func (l *Ledger) Prune(ctx context.Context, before time.Time) (receipts int, err error) {
+	for _, query := range []string{oldInForce, oldReceipts, oldOrders} {
+		for n := lot; n == lot; {
+			if n, err = l.prune(ctx, query, before); err != nil {
+				return receipts, fmt.Errorf("prune the ledger: %w", err)
+			}
+			if query == oldReceipts {
+				receipts += n
+			}
+		}
+	}
+	return receipts, nil
+}
+
+const (
+	oldInForce = `DELETE FROM in_force WHERE (target, command, host) IN
+		(SELECT target, command, host FROM in_force WHERE until > 0 AND until < ? LIMIT ?) RETURNING cause`
+	oldReceipts = `DELETE FROM receipts WHERE id IN
+		(SELECT id FROM receipts WHERE time < ? ORDER BY time LIMIT ?) RETURNING cause`
+	oldOrders = `DELETE FROM orders WHERE id IN (SELECT id FROM orders o WHERE time < ?
+		AND NOT EXISTS (SELECT 1 FROM causes WHERE ord = o.id) ORDER BY time LIMIT ?) RETURNING 0`
+)
+
+// prune removes one lot.
+func (l *Ledger) prune(ctx context.Context, query string, before time.Time) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err = l.transact(ctx, func(tx *sql.Tx) error {
+		n, err = l.remove(ctx, tx, query, nanos(before), lot)
+		return err
+	})
+	return n, err
+}
+
+// Forget removes what was in force on a host that is no longer of the fleet.
+// Its receipts stay.
+func (l *Ledger) Forget(ctx context.Context, host string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := l.remove(ctx, tx, "DELETE FROM in_force WHERE host = ? RETURNING cause", host)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget what is in force on host %s: %w", host, err)
+	}
+	return nil
+}
+
+// remove runs a deletion that returns causes, and removes those that nothing
+// refers to any more.
+func (l *Ledger) remove(ctx context.Context, tx *sql.Tx, query string, args ...any) (int, error) {
+	causes, n, err := deleted(ctx, tx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	for id := range causes {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM causes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM receipts WHERE cause = causes.id)
+			AND NOT EXISTS (SELECT 1 FROM in_force WHERE cause = causes.id)`, id); err != nil {
+			return 0, err
+		}
+	}
+	clear(l.causes)
+	return n, nil
+}
+
+// deleted runs a deletion that returns causes, and counts its rows.
+func deleted(ctx context.Context, tx *sql.Tx, query string, args ...any) (causes map[int64]bool, n int, err error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer rows.Close()
+	causes = map[int64]bool{}
+	for ; rows.Next(); n++ {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, 0, err
+		}
+		causes[id] = true
+	}
+	return causes, n, rows.Err()
+}
