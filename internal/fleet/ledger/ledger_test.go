@@ -202,6 +202,19 @@ func TestTakingTwiceChangesNothing(t *testing.T) {
 	if rs, err := l.ByOrder(t.Context(), "o1"); err != nil || len(rs) != 3 {
 		t.Errorf("%d receipts, %v; want 3", len(rs), err)
 	}
+	var all []Batch
+	for i, host := range []string{"004", "005", "006", "006", "005", "007"} {
+		seq := []uint64{8, 9, 10, 10, 9, 12}[i]
+		all = append(all, Batch{host, seq, []riposte.Receipt{receipt("o2", riposte.Applied, a, 1)}})
+	}
+	for range 2 {
+		if err := l.TakeAll(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rs, err := l.ByOrder(t.Context(), "o2"); err != nil || len(rs) != 2 || rs[0].Host != "006" || rs[1].Host != "007" || l.Position() != 12 {
+		t.Errorf("%v, %v up to %d; want those of 006 and 007 up to 12", rs, err, l.Position())
+	}
 }
 
 func TestATakeThatFailsLeavesNothing(t *testing.T) {
@@ -348,13 +361,15 @@ func TestPrune(t *testing.T) {
 	l := fresh(t)
 	old := start.Add(-48 * time.Hour)
 	var orders []riposte.Order
+	var rs []riposte.Receipt
 	for i := range lot + 10 {
 		id := fmt.Sprintf("o%05d", i)
 		r := receipt(id, riposte.Refused, address(t, fmt.Sprintf("10.0.%d.%d", i/250, i%250)), 0)
 		r.Time = old.Add(time.Duration(i))
 		orders = append(orders, riposte.Order{ID: id, Issued: old})
-		take(t, l, "001", uint64(i+1), r)
+		rs = append(rs, r)
 	}
+	take(t, l, "001", 1, rs...)
 	orders = append(orders, riposte.Order{ID: "kept", Issued: old}, riposte.Order{ID: "held", Issued: old}, riposte.Order{ID: "new", Issued: start})
 	if err := l.Issued(t.Context(), orders, 1); err != nil {
 		t.Fatal(err)
@@ -487,16 +502,23 @@ func BenchmarkTakeOneHost(b *testing.B) {
 	b.ReportMetric(float64(seq)*10_000/b.Elapsed().Seconds(), "receipts/s")
 }
 
-// One order, ten thousand hosts, a message each.
+// One order, ten thousand hosts, a message each, as they queue up.
 func BenchmarkTakeFanOut(b *testing.B) {
 	l := fresh(b)
 	a := address(b, "192.0.2.1")
 	seq := uint64(0)
 	for b.Loop() {
 		order := fmt.Sprint("o", seq)
-		for i := range 10_000 {
-			seq++
-			take(b, l, fmt.Sprintf("%05d", i), seq, receipt(order, riposte.Verified, a, i))
+		for i := 0; i < 10_000; {
+			var some []Batch
+			for range 250 {
+				seq++
+				some = append(some, Batch{fmt.Sprintf("%05d", i), seq, []riposte.Receipt{receipt(order, riposte.Verified, a, i)}})
+				i++
+			}
+			if err := l.TakeAll(b.Context(), some); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
 	b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "receipts/s")
@@ -505,8 +527,12 @@ func BenchmarkTakeFanOut(b *testing.B) {
 func BenchmarkProgress(b *testing.B) {
 	l := fresh(b)
 	a := address(b, "192.0.2.1")
+	var all []Batch
 	for i := range 10_000 {
-		take(b, l, fmt.Sprintf("%05d", i), uint64(i+1), receipt("o1", riposte.Verified, a, i))
+		all = append(all, Batch{fmt.Sprintf("%05d", i), uint64(i + 1), []riposte.Receipt{receipt("o1", riposte.Verified, a, i)}})
+	}
+	if err := l.TakeAll(b.Context(), all); err != nil {
+		b.Fatal(err)
 	}
 	for b.Loop() {
 		if m, err := l.Progress(b.Context(), "o1"); err != nil || m[riposte.Verified] != 10_000 {

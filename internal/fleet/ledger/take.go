@@ -37,31 +37,53 @@ func (l *Ledger) Issued(ctx context.Context, orders []riposte.Order, seq uint64)
 	return nil
 }
 
+// Batch is a message of the stream of receipts.
+type Batch struct {
+	Host     string // who sent it, whatever the receipts say
+	Seq      uint64 // its sequence in the stream
+	Receipts []riposte.Receipt
+}
+
 // Take notes what a host did, the message with this sequence in the stream of
 // receipts. The host is as given, whatever the receipts say. A message that was
 // taken before, and a receipt that came before in another message, change
 // nothing.
 func (l *Ledger) Take(ctx context.Context, host string, seq uint64, rs []riposte.Receipt) error {
+	return l.TakeAll(ctx, []Batch{{host, seq, rs}})
+}
+
+// TakeAll takes several messages, in the order of the stream, all or none. When
+// ten thousand hosts answer at once it is several times as fast as one by one.
+func (l *Ledger) TakeAll(ctx context.Context, batches []Batch) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if seq <= l.position.Load() {
+	position := l.position.Load()
+	for len(batches) > 0 && batches[0].Seq <= position {
+		batches = batches[1:]
+	}
+	if len(batches) == 0 {
 		return nil
 	}
 	err := l.transact(ctx, func(tx *sql.Tx) error {
-		t := taking{l: l, ctx: ctx, tx: tx, host: host}
-		t.addReceipt = tx.StmtContext(ctx, l.st.addReceipt)
-		for i := range rs {
-			if err := t.take(&rs[i]); err != nil {
-				return err
+		t := taking{l: l, ctx: ctx, tx: tx, addReceipt: tx.StmtContext(ctx, l.st.addReceipt)}
+		for _, b := range batches {
+			if b.Seq <= position {
+				continue
+			}
+			position, t.host = b.Seq, b.Host
+			for i := range b.Receipts {
+				if err := t.take(&b.Receipts[i]); err != nil {
+					return fmt.Errorf("host %s: %w", b.Host, err)
+				}
 			}
 		}
-		_, err := tx.StmtContext(ctx, l.st.setPosition).ExecContext(ctx, "receipts", int64(seq))
+		_, err := tx.StmtContext(ctx, l.st.setPosition).ExecContext(ctx, "receipts", int64(position))
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("note receipts of host %s in the ledger: %w", host, err)
+		return fmt.Errorf("note receipts in the ledger: %w", err)
 	}
-	l.position.Store(seq)
+	l.position.Store(position)
 	return nil
 }
 
@@ -84,7 +106,7 @@ func (l *Ledger) transact(ctx context.Context, do func(*sql.Tx) error) (err erro
 	return err
 }
 
-// taking is one call of Take.
+// taking is one transaction of receipts.
 type taking struct {
 	l          *Ledger
 	ctx        context.Context
