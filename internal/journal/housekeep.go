@@ -74,7 +74,10 @@ func (h *housekeeper) run(ctx context.Context) {
 			h.appends, due = 0, true
 		}
 		h.mu.Unlock()
-		err := h.j.fold(ctx)
+		again, err := h.j.fold(ctx)
+		if again {
+			poke(h.work)
+		}
 		if due {
 			due = false
 			err = errors.Join(err, h.j.retire(ctx), h.j.restoreReserve())
@@ -95,21 +98,41 @@ func (h *housekeeper) run(ctx context.Context) {
 	}
 }
 
-// fold moves the write-ahead log into the main file once it has grown.
-func (j *Journal) fold(ctx context.Context) error {
+// fold moves the write-ahead log into the main file once it has grown. What of
+// it was moved is cut off when nobody is in the way: the next start reads the
+// whole log. again reports that it was not.
+func (j *Journal) fold(ctx context.Context) (again bool, err error) {
 	size := fileSize(j.path + "-wal")
 	if size < foldAt {
-		return nil
+		return false, nil
 	}
-	var busy, frames, done int
-	err := j.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &done)
-	if err == nil && done < frames && size > foldHard {
-		err = j.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &frames, &done)
+	conn, err := j.db.Conn(ctx)
+	if err == nil {
+		err = errors.Join(foldWith(ctx, conn, size), conn.Close())
 	}
 	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("fold the journal's write-ahead log: %w", err)
+		return false, fmt.Errorf("fold the journal's write-ahead log: %w", err)
 	}
-	return nil
+	return fileSize(j.path+"-wal") >= foldAt, nil
+}
+
+func foldWith(ctx context.Context, conn *sql.Conn, size int64) error {
+	checkpoint := func(how string, patience int) (whole bool, err error) {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", patience)); err != nil {
+			return false, err
+		}
+		var busy, frames, done int
+		err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+how+")").Scan(&busy, &frames, &done)
+		return frames == done, err
+	}
+	whole, err := checkpoint("PASSIVE", 0)
+	switch {
+	case err == nil && whole:
+		_, err = checkpoint("TRUNCATE", 0)
+	case err == nil && size > foldHard:
+		_, err = checkpoint("RESTART", 5000)
+	}
+	return err
 }
 
 func fileSize(path string) int64 {

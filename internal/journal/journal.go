@@ -39,13 +39,13 @@ var ErrInUse = errors.New("the journal is in use by another riposte")
 type Options struct {
 	MaxRecords int           // audit records kept; 0 for 1,000,000, negative without bound
 	MaxAge     time.Duration // of audit records; 0 without bound
-	CheckTime  time.Duration // spent on the integrity check at start; 0 for 250 ms
+	CheckTime  time.Duration // spent on the integrity check at start; 0 for 100 ms
 	Reserve    int           // bytes of disk held back for the day it is full; 0 for 8 MiB, negative none
 }
 
 const (
 	defaultMaxRecords = 1_000_000
-	defaultCheckTime  = 250 * time.Millisecond
+	defaultCheckTime  = 100 * time.Millisecond
 	defaultReserve    = 8 << 20
 )
 

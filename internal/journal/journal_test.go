@@ -558,3 +558,29 @@ func TestInForceWhileWriting(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// After a burst the write-ahead log is folded and cut off: the next start need
+// not read it again.
+func TestTheLogIsCutOffAfterABurst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j, _ := openAt(t, path, Options{})
+	for from := 0; fileSize(path+"-wal") < foldAt; from += 500 {
+		var ns []int
+		for n := range 500 {
+			ns = append(ns, from+n)
+		}
+		commit(t, j, batch(t, ns...))
+	}
+	for deadline := time.Now().Add(time.Minute); fileSize(path+"-wal") > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the log still has %d bytes", fileSize(path+"-wal"))
+		}
+	}
+	commit(t, j, batch(t, 1_000_000))
+	if err := j.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := j.Verify(t.Context()); err != nil || v.Fault != nil {
+		t.Errorf("audit: %+v %v", v.Fault, err)
+	}
+}
