@@ -150,16 +150,35 @@ func (r *Rig) Resident() (int64, error) {
 	return n * int64(os.Getpagesize()), err
 }
 
+// CPU is the processor time that the daemon has taken since its start, user and
+// system.
+func (r *Rig) CPU() time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	var ticks int64
+	for _, f := range strings.Fields(rest)[11:13] { // utime and stime
+		n, _ := strconv.ParseInt(f, 10, 64) // the kernel writes numbers
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / 100 // USER_HZ, which is 100 everywhere
+}
+
 // Line is sshd's line about a wrong password.
 func Line(a netip.Addr) string {
 	return time.Now().Format(time.Stamp) + " web1 sshd[4242]: Failed password for root from " + a.String() + " port 50022 ssh2\n"
 }
 
-// Attackers returns n distinct addresses of the network for benchmarks.
+// Attackers returns n distinct addresses of the network for benchmarks
+// (198.18.0.0/15), in no order, as attackers come.
 func Attackers(n int) []netip.Addr {
+	const network, step = 1 << 17, 48271 // odd, so that it meets every address
 	out := make([]netip.Addr, n)
 	for i := range out {
-		out[i] = netip.AddrFrom4([4]byte{198, 18 + byte(i>>16), byte(i >> 8), byte(i)})
+		a := i * step % network
+		out[i] = netip.AddrFrom4([4]byte{198, 18 + byte(a>>16), byte(a >> 8), byte(a)})
 	}
 	return out
 }

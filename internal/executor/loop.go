@@ -53,6 +53,7 @@ type loop struct {
 	firstJobs, firstLists int      // of the first reconciliation, outstanding
 	opened                bool     // orders are taken
 	done                  []*batch // whose results are not settled yet
+	unsettled             int      // jobs in them
 	doneSince             time.Time
 	isReady               bool
 	rebooted              bool // the machine was started anew since the last run

@@ -422,14 +422,18 @@ func (x *Executor) finish(b *batch) {
 		x.doneSince = time.Now()
 	}
 	x.done = append(x.done, b)
+	x.unsettled += len(b.jobs)
 	x.dispatch()
 }
 
 // While a mechanism has thousands of effects before it, it goes first: to write
 // down what came of an effect takes longer than the effect.
+// It does not go first for long, nor for more than so many: their orders are
+// held in memory until then.
 const (
 	settleLot = 1024
 	settleAge = 200 * time.Millisecond
+	unsettled = 8 * settleLot
 )
 
 // settleSome settles some of what workers did.
@@ -451,6 +455,7 @@ func (x *Executor) settleSome() {
 			b.settled++
 			x.settle(j, &res, false)
 		}
+		x.unsettled -= n
 		if left -= n; b.settled == len(b.jobs) {
 			x.done[0] = nil
 			x.done = x.done[1:]
@@ -459,9 +464,10 @@ func (x *Executor) settleSome() {
 	x.happened = time.Time{}
 }
 
-// mechanismsFirst reports whether there is more to do on the host.
+// mechanismsFirst reports whether there is so much to do on the host that what
+// came of the last can wait.
 func (x *Executor) mechanismsFirst() bool {
-	return x.current != nil || len(x.undoing) > 0 || x.inBulk()
+	return x.unsettled < unsettled && (x.current != nil || len(x.undoing) > 0 || x.inBulk())
 }
 
 // inBulk reports whether a mechanism that works in batches has more than one

@@ -136,6 +136,29 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// A machine that stalls between two moments makes an end look wrong by as much
+// as it stalled, and no more.
+func TestStalled(t *testing.T) {
+	m := open(t)
+	effects := []enforce.Effect{effect(t, "192.0.2.77", time.Hour)}
+	must(t, m.Apply, effects...)
+	f := func(took, wrong time.Duration, want bool) {
+		t.Helper()
+		asked := effects[0]
+		asked.Until = asked.Until.Add(wrong)
+		results := make([]enforce.Result, 1)
+		verify(m.kernel, single4, enforce.Members([]enforce.Effect{asked}, results), results, time.Now().Add(-took))
+		if results[0].Verified != want || (results[0].Err == nil) != want {
+			t.Errorf("after %v an end wrong by %v is verified: %+v", took, wrong, results[0])
+		}
+	}
+	f(0, 0, true)
+	f(0, time.Minute, false)
+	f(time.Minute, time.Minute, true)
+	f(time.Minute, -time.Minute, true)
+	f(time.Minute, 10*time.Minute, false)
+}
+
 func TestFarEnds(t *testing.T) {
 	m := open(t)
 	must(t, m.Apply, effect(t, "192.0.2.1", 1<<63-1), effect(t, "192.0.2.3", 50*365*24*time.Hour))
