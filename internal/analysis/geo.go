@@ -21,7 +21,9 @@ func OpenGeo(data []byte) (func(address string) string, error) {
 			ISO string `maxminddb:"iso_code"`
 		} `maxminddb:"country"`
 		Regions []struct {
-			Names map[string]string `maxminddb:"names"`
+			Names struct {
+				English string `maxminddb:"en"`
+			} `maxminddb:"names"`
 		} `maxminddb:"subdivisions"`
 	}
 	return func(address string) string {
@@ -33,8 +35,8 @@ func OpenGeo(data []byte) (func(address string) string, error) {
 		if err := db.Lookup(ip).Decode(&n); err != nil || n.Country.ISO == "" {
 			return ""
 		}
-		if len(n.Regions) > 0 && n.Regions[0].Names["en"] != "" {
-			return n.Country.ISO + " / " + n.Regions[0].Names["en"]
+		if len(n.Regions) > 0 && n.Regions[0].Names.English != "" {
+			return n.Country.ISO + " / " + n.Regions[0].Names.English
 		}
 		return n.Country.ISO
 	}, nil
