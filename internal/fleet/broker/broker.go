@@ -183,18 +183,19 @@ func accounts(a *identity.Authority, dir string) (natsserver.AccountResolver, er
 	if text, err := r.LoadAcc(a.Account()); err == nil {
 		old, err := jwt.DecodeAccountClaims(text)
 		if err != nil {
-			return nil, fmt.Errorf("the claims of the fleet's account in %s are damaged: %w: remove them; servers push revoked keys again", dir, err)
+			return nil, fmt.Errorf("the claims of the hosts' account in %s are damaged: %w: remove them; servers push revoked keys again", dir, err)
 		}
 		for key, at := range old.Revocations {
 			revoked[key] = time.Unix(at, 0)
 		}
 	}
-	system, systemClaims := a.SystemAccount()
 	claims, err := a.AccountJWT(revoked)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.Store(system, systemClaims), r.Store(a.Account(), claims)); err != nil {
+	system, systemClaims := a.SystemAccount()
+	servers, serverClaims := a.FleetAccount()
+	if err := errors.Join(r.Store(system, systemClaims), r.Store(servers, serverClaims), r.Store(a.Account(), claims)); err != nil {
 		return nil, fmt.Errorf("the claims of the accounts: %w", err)
 	}
 	return r, nil
@@ -215,14 +216,15 @@ func maxConnections(want int, log *slog.Logger) int {
 // URL is where this host reaches the broker.
 func (b *Broker) URL() string { return b.url }
 
-// Options connect within the process, past TCP and TLS. They follow those that
-// say who connects, as in
+// Options connect within the process, past TCP and TLS, whatever URL is given.
+// They follow those that say who connects, as in
 //
 //	user, err := authority.ServerOptions()
-//	nc, err := nats.Connect("", append(user, broker.Options()...)...)
+//	nc, err := nats.Connect(broker.URL(), append(user, broker.Options()...)...)
 func (b *Broker) Options() []nats.Option {
 	return []nats.Option{nats.InProcessServer(b.srv), func(o *nats.Options) error {
 		o.Secure, o.TLSConfig, o.TLSHandshakeFirst = false, nil, false
+		o.Url, o.Servers = "", []string{"nats://127.0.0.1"} // a name only; tls:// would mean TLS here too
 		return nil
 	}}
 }

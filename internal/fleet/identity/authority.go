@@ -2,11 +2,19 @@
 // the authority of the servers, the enrolment tokens, the credentials of an
 // agent and the roster of all of them.
 //
-// It is NATS's decentralised identity. An operator key vouches for two accounts
-// (the broker's own and the fleet's), the fleet's account for roles, and a role
-// for users. A user proves with a signature that it holds its private key, which
-// never travels. A broker needs only public keys and the accounts' claims, so an
-// embedded one and an external cluster serve the same fleet in the same way.
+// It is NATS's decentralised identity. An operator key vouches for accounts, an
+// account for roles, and a role for users. A user proves with a signature that it
+// holds its private key, which never travels. A broker needs only public keys and
+// the accounts' claims, so an embedded one and an external cluster serve the same
+// fleet in the same way.
+//
+// There are three accounts: the broker's own, the servers' (FLEET), which holds
+// the streams, and the hosts' (AGENTS). Between the last two only the subjects of
+// package fleet pass. One account would not do: a broker does not judge the
+// subject on which a client wants its answer, and it answers an event itself, with
+// all rights, so that an agent in the account of the streams could have the
+// acknowledgement of its event written over the roster, or purge the orders with
+// it.
 //
 // The TLS certificate of the broker comes from a CA of the authority's own, which
 // agents pin; orders are signed with a key of their own, which agents pin too.
@@ -24,7 +32,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 
 	"riposte/internal/fleet"
@@ -38,7 +45,7 @@ const authorityFile = "authority.json"
 const authorityVersion = 1
 
 // MaxPayload is the longest message that an agent or the holder of a token may
-// send, in bytes. Servers may send MaxServerPayload: the claims of the fleet's
+// send, in bytes. Servers may send MaxServerPayload: the claims of the hosts'
 // account travel in one message and hold every revoked key, about 95 bytes each.
 const (
 	MaxPayload       = fleet.MaxMessage
@@ -55,13 +62,14 @@ type Authority struct {
 	made  time.Time
 	names []string // of the broker, in its certificate
 
-	operator, system, account nkeys.KeyPair
-	agents, tokens            nkeys.KeyPair // sign users of one role each
-	order                     nkeys.KeyPair
-	ca                        *x509.Certificate
-	caPEM                     []byte
-	caKey                     any
-	operatorJWT, systemJWT    string
+	operator, system                 nkeys.KeyPair
+	servers, hosts                   nkeys.KeyPair // the two accounts of the fleet
+	agents, tokens                   nkeys.KeyPair // sign users of one role each
+	order                            nkeys.KeyPair
+	ca                               *x509.Certificate
+	caPEM                            []byte
+	caKey                            any
+	operatorJWT, systemJWT, fleetJWT string
 
 	mu   sync.Mutex
 	leaf *leaf // the certificate in use; made when it is needed
@@ -74,7 +82,8 @@ type authorityRecord struct {
 	Names    []string  `json:"names"`
 	Operator string    `json:"operator"`
 	System   string    `json:"system"`
-	Account  string    `json:"account"`
+	Servers  string    `json:"servers"`
+	Hosts    string    `json:"hosts"`
 	Agents   string    `json:"agents"`
 	Tokens   string    `json:"tokens"`
 	Order    string    `json:"order"`
@@ -114,7 +123,8 @@ func Init(dir string, o InitOptions) (*Authority, error) {
 	}{
 		{&rec.Operator, nkeys.CreateOperator},
 		{&rec.System, nkeys.CreateAccount},
-		{&rec.Account, nkeys.CreateAccount},
+		{&rec.Servers, nkeys.CreateAccount},
+		{&rec.Hosts, nkeys.CreateAccount},
 		{&rec.Agents, nkeys.CreateAccount},
 		{&rec.Tokens, nkeys.CreateAccount},
 		{&rec.Order, nkeys.CreateUser},
@@ -166,7 +176,8 @@ func Open(dir string) (*Authority, error) {
 	}{
 		{"operator", rec.Operator, nkeys.PrefixByteOperator, &a.operator},
 		{"system", rec.System, nkeys.PrefixByteAccount, &a.system},
-		{"account", rec.Account, nkeys.PrefixByteAccount, &a.account},
+		{"servers", rec.Servers, nkeys.PrefixByteAccount, &a.servers},
+		{"hosts", rec.Hosts, nkeys.PrefixByteAccount, &a.hosts},
 		{"agents", rec.Agents, nkeys.PrefixByteAccount, &a.agents},
 		{"tokens", rec.Tokens, nkeys.PrefixByteAccount, &a.tokens},
 		{"order", rec.Order, nkeys.PrefixByteUser, &a.order},
@@ -247,19 +258,4 @@ func publicOf(k nkeys.KeyPair) string {
 		panic(err) // only a wiped or a public-only pair fails
 	}
 	return p
-}
-
-// claims makes what the operator vouches for. The signatures are made anew at
-// every start, so that a newer riposte's wishes reach a broker.
-func (a *Authority) claims() (err error) {
-	op := jwt.NewOperatorClaims(publicOf(a.operator))
-	op.Name = "riposte"
-	op.SystemAccount = publicOf(a.system)
-	if a.operatorJWT, err = op.Encode(a.operator); err != nil {
-		return err
-	}
-	sys := jwt.NewAccountClaims(publicOf(a.system))
-	sys.Name = "SYS"
-	a.systemJWT, err = sys.Encode(a.operator)
-	return err
 }

@@ -14,27 +14,82 @@ import (
 // ClaimsSubject takes new claims of an account, from a system user.
 const ClaimsSubject = "$SYS.REQ.CLAIMS.UPDATE"
 
+// claims makes what the operator vouches for. The signatures are made anew at
+// every start, so that a newer riposte's wishes reach a broker.
+func (a *Authority) claims() (err error) {
+	op := jwt.NewOperatorClaims(publicOf(a.operator))
+	op.Name = "riposte"
+	op.SystemAccount = publicOf(a.system)
+	if a.operatorJWT, err = op.Encode(a.operator); err != nil {
+		return err
+	}
+	sys := jwt.NewAccountClaims(publicOf(a.system))
+	sys.Name = "SYS"
+	if a.systemJWT, err = sys.Encode(a.operator); err != nil {
+		return err
+	}
+	a.fleetJWT, err = a.fleetClaims().Encode(a.operator)
+	return err
+}
+
 // OperatorJWT is what a broker trusts.
 func (a *Authority) OperatorJWT() string { return a.operatorJWT }
 
 // SystemAccount is the broker's own account, public key and claims.
 func (a *Authority) SystemAccount() (key, claims string) { return publicOf(a.system), a.systemJWT }
 
-// Account is the public key of the fleet's account.
-func (a *Authority) Account() string { return publicOf(a.account) }
+// FleetAccount is the account of the servers and their streams.
+func (a *Authority) FleetAccount() (key, claims string) { return publicOf(a.servers), a.fleetJWT }
 
-// AccountJWT writes the claims of the fleet's account: what each role may do,
-// and which users' keys are revoked since when. Credentials issued to such a key
+// Account is the public key of the hosts' account; [Authority.AccountJWT] writes
+// its claims.
+func (a *Authority) Account() string { return publicOf(a.hosts) }
+
+// The subjects that pass from the hosts to the servers. An answer goes back to
+// the hosts' account, whatever subject was named for it.
+func requests() []string {
+	return []string{
+		fleet.EventSubject("*"), fleet.ReceiptSubject("*"), fleet.SyncSubject("*"), fleet.RekeySubject("*"), fleet.JoinSubject,
+	}
+}
+
+// unanswered is how long the broker remembers a request without an answer.
+const unanswered = 30 * time.Second
+
+// fleetClaims are those of the servers' account.
+func (a *Authority) fleetClaims() *jwt.AccountClaims {
+	c := jwt.NewAccountClaims(publicOf(a.servers))
+	c.Name = "FLEET"
+	c.Limits.JetStreamLimits = jwt.JetStreamLimits{
+		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
+	}
+	for _, s := range requests() {
+		c.Exports.Add(&jwt.Export{
+			Name: s, Subject: jwt.Subject(s), Type: jwt.Service, ResponseType: jwt.ResponseTypeSingleton, ResponseThreshold: unanswered,
+		})
+	}
+	c.Exports.Add(&jwt.Export{Name: "orders", Subject: jwt.Subject(fleet.LiveSubject(">")), Type: jwt.Stream})
+	c.Imports.Add(&jwt.Import{
+		Name: "presence", Account: publicOf(a.hosts), Subject: jwt.Subject(fleet.PresenceSubject("*")), Type: jwt.Stream,
+	})
+	return c
+}
+
+// AccountJWT writes the claims of the hosts' account: what each role may do, and
+// which users' keys are revoked since when. Credentials issued to such a key
 // before that, or at that time, are worth nothing.
 //
 // What a role may do stands here and not in the credentials of its users, so
 // that a newer riposte can change it without giving every agent new ones.
 func (a *Authority) AccountJWT(revoked map[string]time.Time) (string, error) {
-	c := jwt.NewAccountClaims(publicOf(a.account))
-	c.Name = "FLEET"
-	c.Limits.JetStreamLimits = jwt.JetStreamLimits{
-		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit,
+	c := jwt.NewAccountClaims(publicOf(a.hosts))
+	c.Name = "AGENTS"
+	servers := publicOf(a.servers)
+	for _, s := range requests() {
+		c.Imports.Add(&jwt.Import{Name: s, Account: servers, Subject: jwt.Subject(s), Type: jwt.Service})
 	}
+	c.Imports.Add(&jwt.Import{Name: "orders", Account: servers, Subject: jwt.Subject(fleet.LiveSubject(">")), Type: jwt.Stream})
+	c.Exports.Add(&jwt.Export{Name: "presence", Subject: jwt.Subject(fleet.PresenceSubject("*")), Type: jwt.Stream})
 	c.SigningKeys.AddScopedSigner(role(a.agents, "agent", maxAgentSubs,
 		[]string{
 			fleet.EventSubject(self), fleet.ReceiptSubject(self), fleet.PresenceSubject(self),
@@ -48,7 +103,7 @@ func (a *Authority) AccountJWT(revoked map[string]time.Time) (string, error) {
 	}
 	text, err := c.Encode(a.operator)
 	if err != nil {
-		return "", fmt.Errorf("write the claims of the fleet's account: %w", err)
+		return "", fmt.Errorf("write the claims of the hosts' account: %w", err)
 	}
 	return text, nil
 }
@@ -83,7 +138,7 @@ func (a *Authority) user(role nkeys.KeyPair, name, publicKey string, expires tim
 	}
 	c := jwt.NewUserClaims(publicKey)
 	c.Name = name
-	c.IssuerAccount = publicOf(a.account)
+	c.IssuerAccount = publicOf(a.hosts)
 	c.SetScoped(true)
 	c.Tags.Add(tag)
 	if !expires.IsZero() {
@@ -96,14 +151,14 @@ func (a *Authority) user(role nkeys.KeyPair, name, publicKey string, expires tim
 	return text, nil
 }
 
-// ServerUser makes a user with all rights within the fleet's account. It lives
+// ServerUser makes a user with all rights within the servers' account. It lives
 // as long as the process that made it remembers the seed.
 func (a *Authority) ServerUser() (claims string, seed []byte, err error) {
-	return ownUser(a.account, func(c *jwt.UserClaims) { c.Name = "server" })
+	return ownUser(a.servers, func(c *jwt.UserClaims) { c.Name = "server" })
 }
 
 // SystemUser makes a user that may tell a broker of new claims of accounts, and
-// hear of the connections of the fleet's account.
+// hear of the connections of the hosts'.
 func (a *Authority) SystemUser() (claims string, seed []byte, err error) {
 	return ownUser(a.system, func(c *jwt.UserClaims) {
 		c.Name = "server"
@@ -128,7 +183,7 @@ func ownUser(account nkeys.KeyPair, fill func(*jwt.UserClaims)) (claims string, 
 	return claims, seed, nil
 }
 
-// ServerOptions connect a server to the fleet's account. For an embedded broker
+// ServerOptions connect a server to the servers' account. For an embedded broker
 // the broker's own Options follow them.
 func (a *Authority) ServerOptions() ([]nats.Option, error) { return a.options(a.ServerUser()) }
 

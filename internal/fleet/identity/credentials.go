@@ -33,6 +33,7 @@ type Credentials struct {
 	CA        []byte   `json:"ca"`         // PEM: the only authority whose brokers are believed
 	OrderKeys []string `json:"order_keys"` // whose orders are obeyed
 	URLs      []string `json:"urls"`
+	Head      uint64   `json:"head,omitempty"` // of the log of orders at the enrolment: what came before is not meant for it
 }
 
 // NewKey makes the key pair of an agent.

@@ -19,8 +19,6 @@ import (
 const (
 	caLife   = 30 * 365 * 24 * time.Hour // agents pin it; nothing else limits their stay
 	leafLife = 90 * 24 * time.Hour
-	// nodeLife is that of a certificate which riposte cannot renew by itself.
-	nodeLife = 5 * 365 * 24 * time.Hour
 	// skew is how far behind an agent's clock may be when it first connects.
 	skew = 24 * time.Hour
 )
