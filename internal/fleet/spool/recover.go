@@ -92,11 +92,12 @@ func (s *Spool) recover() error {
 	return s.discard()
 }
 
-// newEpoch returns a number above the one before that no spool had: the time,
-// and for clocks that always start in the same year a random part.
+// newEpoch returns a number above the one before that no spool had: the time in
+// nanoseconds, the last of them at random, for clocks that are coarse or always
+// start in the same year.
 func newEpoch(before uint64) uint64 {
-	const bits = 20
-	return max(uint64(max(time.Now().UnixMilli(), 0))<<bits|rand.Uint64N(1<<bits), before+1)
+	const random = 1 << 10
+	return max(uint64(max(time.Now().UnixNano(), 0))&^(random-1)|rand.Uint64N(random), before+1)
 }
 
 // span is the records from one number to another.
