@@ -34,6 +34,7 @@ var house = []struct {
 	{"internal/fleet/ledger", []string{"internal/fleet", ""}},
 	{"internal/fleet/spool", []string{"internal/host"}},
 	{"internal/fleet", []string{""}},
+	{"internal/aggregate", []string{""}},
 	{"internal/guard", []string{""}},
 	{"internal/journal", []string{""}},
 	{"internal/enforce/all", []string{"internal/enforce", "internal/host", ""}},

@@ -95,6 +95,7 @@ type Block struct {
 	Rule      int            `json:"rule,omitempty"`
 	Alert     string         `json:"alert,omitempty"`
 	Reason    string         `json:"reason,omitempty"`
+	Addresses int            `json:"addresses,omitempty"` // of a prefix that was made of many blocks: how many
 }
 
 // Offender is a target that was answered at least once with a timed response.

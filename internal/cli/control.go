@@ -78,7 +78,11 @@ func printBlocks(w io.Writer, blocks []api.Block, now time.Time) {
 		if b.State != "" && b.State != "in force" {
 			end = b.State
 		}
-		rows = append(rows, []string{b.Target.String(), b.Command, b.Mechanism, when(b.Since), end, offence(b.Rung), b.By})
+		target := b.Target.String()
+		if b.Addresses > 0 {
+			target += fmt.Sprintf(" (%d addresses)", b.Addresses)
+		}
+		rows = append(rows, []string{target, b.Command, b.Mechanism, when(b.Since), end, offence(b.Rung), b.By})
 	}
 	table(w, rows)
 }

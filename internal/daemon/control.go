@@ -85,6 +85,7 @@ func (c *control) InForce(ctx context.Context, f api.Filter) ([]api.Block, error
 			State: phaseWords(l.Response), Since: l.Since, Until: l.Until, Rung: l.Rung,
 			By: l.Cause.By, Rule: l.Cause.Rule, Alert: l.Cause.Alert, Reason: l.Trouble,
 		}
+		b.Addresses = c.aggregate.addresses(&b)
 		out = append(out, b)
 	}
 	return out, nil
@@ -209,11 +210,22 @@ func commandFor(commands []conf.Command, name string, t riposte.Target) (riposte
 // Unblock implements api.Control.
 func (c *control) Unblock(ctx context.Context, r api.UnblockRequest) ([]riposte.Receipt, error) {
 	sel := executor.Selection{All: r.All, Command: r.Command, Filter: journal.Filter{Order: r.Order}}
+	var carved []riposte.Receipt
 	if r.Target != "" {
 		sel.Target = canonical(r.Target)
 	}
+	if t := parseTarget(r.Target); t.Kind == riposte.Address && r.Order == "" {
+		var err error
+		sel.Keys = c.aggregate.inside(r.Command, t)
+		if carved, err = c.aggregate.carve(ctx, r.Command, t, r.By); err != nil {
+			return carved, err
+		}
+	}
 	rs, err := c.executor.Undo(ctx, sel, r.By, nil)
+	rs = append(carved, rs...)
 	switch {
+	case errors.Is(err, executor.ErrNothing) && len(carved) > 0:
+		err = nil
 	case errors.Is(err, executor.ErrNothing):
 		return nil, &api.Error{Status: http.StatusNotFound, Message: "nothing of that is in force", Hint: "see riposte list"}
 	case err != nil && len(rs) == 0:

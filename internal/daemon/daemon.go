@@ -52,6 +52,7 @@ type Daemon struct {
 	guard     *guard.Guard
 	registry  *all.Registry
 	executor  *executor.Executor
+	aggregate *aggregator
 	alerts    *alertlog.Writer
 	pipeline  *analysis.Pipeline
 	batches   chan riposte.Batch
@@ -127,6 +128,9 @@ func (d *Daemon) open(w *World) (err error) {
 		Host: "000", Observe: func(riposte.Command) bool { return d.world.Load().Observing != "" }, OnStop: executor.OnStop(s.OnStop),
 		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log, Boot: host.Boot(), Elapsed: host.SinceBoot(),
 	})
+	if d.aggregate, err = d.newAggregator(s); err != nil {
+		return err
+	}
 	d.positions.journal = d.journal
 	stored, err := d.journal.Positions(context.Background())
 	if err != nil {
@@ -210,6 +214,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	}
 	start(acting, "positions", d.positions.run)
 	start(acting, "repair", d.repair)
+	start(acting, "aggregation", d.aggregate.run)
 
 	var judging sync.WaitGroup
 	judging.Go(func() {
@@ -398,6 +403,7 @@ func here(o *riposte.Order) bool {
 // notify is told every receipt. It writes active-responses.log, which the rules
 // of OSSEC and Wazuh read.
 func (d *Daemon) notify(r riposte.Receipt) {
+	d.aggregate.note(&r)
 	line := alertlog.Response{Time: r.Time, Host: d.world.Load().Settings.HostName()}
 	switch r.Outcome {
 	case riposte.Refused, riposte.Failed, riposte.Expired:

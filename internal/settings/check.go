@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -40,6 +41,10 @@ func check(kind, text string) (hint string) {
 			}
 			return "write a whole path, from / on"
 		}
+	case "syslog?":
+		if u, err := url.Parse(text); text != "" && (err != nil || !isSyslog(u)) {
+			return "write udp://host:port, tcp://host:port or unix:///path"
+		}
 	case "sha256":
 		if sum, err := hex.DecodeString(text); err != nil || len(sum) != 32 {
 			return "write the 64 digits that sha256sum prints"
@@ -52,6 +57,17 @@ func check(kind, text string) (hint string) {
 func isPort(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && n > 0
+}
+
+// isSyslog reports whether an URL names a syslog server.
+func isSyslog(u *url.URL) bool {
+	switch u.Scheme {
+	case "udp", "tcp":
+		return u.Hostname() != "" && u.Port() != "" && u.Path == ""
+	case "unix":
+		return u.Host == "" && filepath.IsAbs(u.Path)
+	}
+	return false
 }
 
 // isHost reports whether text is an address, a network or the name of a host.

@@ -69,19 +69,21 @@ type Settings struct {
 
 	// Addresses, networks and host names that no response may act on, besides
 	// those of ossec.conf.
-	Allow   []string `yaml:"allow" check:"host"`
-	Guard   Guard    `yaml:"guard"`
-	Ladder  Ladder   `yaml:"ladder"`
-	Script  Script   `yaml:"script"`
-	Mail    Mail     `yaml:"mail"`
-	Webhook Webhook  `yaml:"webhook"`
-	Isolate Isolate  `yaml:"isolate"`
-	Fleet   Fleet    `yaml:"fleet"`
+	Allow     []string  `yaml:"allow" check:"host"`
+	Guard     Guard     `yaml:"guard"`
+	Aggregate Aggregate `yaml:"aggregate"`
+	Ladder    Ladder    `yaml:"ladder"`
+	Script    Script    `yaml:"script"`
+	Mail      Mail      `yaml:"mail"`
+	Webhook   Webhook   `yaml:"webhook"`
+	Isolate   Isolate   `yaml:"isolate"`
+	Fleet     Fleet     `yaml:"fleet"`
 	// Commands that are not carried out: riposte only says what they would do.
 	Observe []string `yaml:"observe"`
 	// Further sources of events, besides those of ossec.conf.
 	Sources Sources `yaml:"sources"`
 	Log     Log     `yaml:"log"`
+	Audit   Audit   `yaml:"audit"`
 }
 
 // Guard says what keeps a host from being locked out. Loopback is always
@@ -218,10 +220,11 @@ func Default() *Settings {
 		Socket: p.socket, HostsDeny: "/etc/hosts.deny", RepairEvery: 30 * time.Second,
 		OwnDecoders: filepath.Join(p.config, "decoders"), OwnRules: filepath.Join(p.config, "rules"),
 		Guard: Guard{Own: true, Gateway: true, Resolvers: true, Sessions: true, WidestIPv4: 24, WidestIPv6: 48,
-			Breaker: Breaker{Within: 10 * time.Second, Cooldown: time.Minute}},
-		Ladder: Ladder{ForgetAfter: 30 * 24 * time.Hour},
-		Script: Script{Timeout: time.Minute, OutputLimit: 64 << 10, Parallel: 8},
-		Fleet:  defaultFleet(),
+			Breaker: Breaker{Targets: 500, Within: 10 * time.Second, Cooldown: time.Minute}},
+		Aggregate: Aggregate{IPv6: AggregateIPv6{P64: 4, P56: 16, P48: 64}},
+		Ladder:    Ladder{ForgetAfter: 30 * 24 * time.Hour},
+		Script:    Script{Timeout: time.Minute, OutputLimit: 64 << 10, Parallel: 8},
+		Fleet:     defaultFleet(),
 	}
 }
 

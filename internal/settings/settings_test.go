@@ -46,6 +46,12 @@ guard:
     targets: 500
     within: 20s
     cooldown: 0
+aggregate:
+  ipv4: {24: 40}
+  ipv6:
+    64: 5
+    56: 6
+    48: 0
 ladder:
   forget_after: 7d
 script:
@@ -89,6 +95,7 @@ sources:
   journald:
     enabled: true
     units: [ssh.service]
+audit: {syslog: 'udp://192.0.2.5:514'}
 log:
   level: debug
   format: json
@@ -106,6 +113,7 @@ func TestParse(t *testing.T) {
 		Rules: RulesBuiltin, OwnDecoders: "/d", OwnRules: "/r",
 		Guard: Guard{WidestIPv4: 32, WidestIPv6: 64, Limit: Limit{PerMinute: 10},
 			Limits: map[string]Limit{"firewall-drop": {InForce: 5}}, Breaker: Breaker{Targets: 500, Within: 20 * time.Second}},
+		Aggregate: Aggregate{IPv4: AggregateIPv4{P24: 40}, IPv6: AggregateIPv6{P64: 5, P56: 6}}, Audit: Audit{Syslog: `udp://192.0.2.5:514`},
 		Ladder:  Ladder{7 * 24 * time.Hour},
 		Script:  Script{90 * time.Second, 1000, "nobody", 3, 2, map[string]string{"firewall-drop.sh": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}},
 		Mail:    Mail{"mail.example", 465, "riposte@example.org", []string{"admin@example.org"}, Always, "u", "/etc/riposte/secret"},
@@ -203,6 +211,7 @@ func TestFindings(t *testing.T) {
 		{"zzz: 1\n", "1:1", "no key zzz", "the keys here are dialect", ""},
 		{"host: é\n\nmod: observe", "3:1", "no key mod", "", "host: é\n\nmode: observe"},
 		{"allow: [é, ü, 1.2.3]\n", "1:15", `allow[2] cannot be "1.2.3"`, "write an address", ""},
+		{"audit: {syslog: 192.0.2.5}\n", "1:17", `audit.syslog cannot be "192.0.2.5"`, "write udp://host:port", ""},
 		{"mode: observ\n", "1:7", `mode is "observ"`, "did you mean observe?", "mode: observe\n"},
 		{"dialect: Wazuh\n", "1:10", `dialect is "Wazuh"`, "did you mean wazuh?", "dialect: wazuh\n"},
 		{"workers: many\n", "1:10", "a number from 0 to 1024", "", ""},
