@@ -117,7 +117,7 @@ func (x *Executor) settleBegin(j *job, res *enforce.Result, moot bool) {
 	case moot && !h.inForce():
 		x.answerBegin(j, riposte.Receipt{Outcome: riposte.Undone, Reason: "it was taken back before it was carried out"})
 	case res.NoUndo:
-		x.answerBegin(j, riposte.Receipt{Outcome: done(res), Output: res.Output, Reason: "it leaves nothing that could be undone"})
+		x.answerBegin(j, riposte.Receipt{Outcome: done(res), Output: res.Output, Once: true, Reason: "it leaves nothing that could be undone"})
 		if !h.over {
 			x.forget(h)
 		}
