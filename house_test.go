@@ -41,6 +41,7 @@ var house = []struct {
 	{"internal/enforce/enforcetest", []string{"internal/enforce", "internal/lab", ""}},
 	{"internal/enforce", []string{"internal/enforce", "internal/host", ""}},
 	{"internal/response", []string{"internal/ossec", "internal/ossec/conf", ""}},
+	{"internal/facts", []string{"internal/analysis", "internal/host"}},
 	{"internal/analysis", []string{"internal/ossec", "internal/ossec/pattern", "internal/ossec/ruleset", "internal/ossec/xml", ""}},
 	{"internal/alertlog", []string{"internal/ossec", ""}},
 	{"internal/source", []string{"internal/host", "internal/source/file", ""}},

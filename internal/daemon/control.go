@@ -419,7 +419,7 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 	if err != nil {
 		return api.Reloaded{}, &api.Error{Message: fmt.Sprintf("nothing was reloaded: %v", err)}
 	}
-	engine := w.Engine(true, nil)
+	engine := w.Engine(true, d.facts.Add)
 	if err := d.watch(w); err != nil {
 		return api.Reloaded{}, &api.Error{Message: fmt.Sprintf("nothing was reloaded: %v", err)}
 	}

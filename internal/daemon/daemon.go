@@ -19,6 +19,7 @@ import (
 	"riposte/internal/api"
 	"riposte/internal/enforce/all"
 	"riposte/internal/executor"
+	"riposte/internal/facts"
 	"riposte/internal/guard"
 	"riposte/internal/host"
 	"riposte/internal/journal"
@@ -54,6 +55,7 @@ type Daemon struct {
 	executor  *executor.Executor
 	aggregate *aggregator
 	alerts    *alertlog.Writer
+	facts     *facts.Store
 	pipeline  *analysis.Pipeline
 	batches   chan riposte.Batch
 	positions positions
@@ -131,14 +133,41 @@ func (d *Daemon) open(w *World) (err error) {
 	if d.aggregate, err = d.newAggregator(s); err != nil {
 		return err
 	}
-	d.positions.journal = d.journal
+	engine, err := d.openEngine(w)
+	if err != nil {
+		return err
+	}
+	d.positions.journal, d.positions.before = d.journal, d.keepFacts
 	stored, err := d.journal.Positions(context.Background())
 	if err != nil {
 		return fmt.Errorf("read positions: %w", err)
 	}
 	d.positions.stored = stored
-	d.pipeline = analysis.NewPipeline(w.Engine(true, nil), s.Threads(), d.judged)
+	d.pipeline = analysis.NewPipeline(engine, s.Threads(), d.judged)
 	return nil
+}
+
+// openEngine makes the analysis engine, with what the one before the start had
+// learned from events.
+func (d *Daemon) openEngine(w *World) (*analysis.Engine, error) {
+	var problem string
+	var err error
+	if d.facts, problem, err = facts.Open(filepath.Join(w.Settings.StateDir, "facts")); err != nil {
+		return nil, err
+	}
+	if problem != "" {
+		d.problems = append(d.problems, problem)
+	}
+	engine := w.Engine(true, d.facts.Add)
+	return engine, d.facts.Each(engine.Recall)
+}
+
+// keepFacts stores what the analysis has learned. A failure stops nothing: what
+// could not be stored waits for the next time.
+func (d *Daemon) keepFacts() {
+	if err := d.facts.Flush(); err != nil {
+		d.log.Error("cannot store what the analysis has learned", "error", err)
+	}
 }
 
 // JournalPath is where the journal is.
@@ -163,7 +192,7 @@ func (d *Daemon) openMechanisms(w *World) error {
 // close closes what open opened, back to front.
 func (d *Daemon) close() error {
 	var errs []error
-	for _, c := range []io.Closer{closer(d.registry), closer(d.alerts), closer(d.journal)} {
+	for _, c := range []io.Closer{closer(d.registry), closer(d.alerts), closer(d.facts), closer(d.journal)} {
 		if c != nil {
 			errs = append(errs, c.Close())
 		}
@@ -467,6 +496,7 @@ func (c *recent) get(id string) *riposte.Order {
 // crash repeats at most that second's lines, and a repeated order is harmless.
 type positions struct {
 	journal *journal.Journal
+	before  func() // stores what the lines in front of a position have taught
 	mu      sync.Mutex
 	stored  map[string]string
 	fresh   map[string]string
@@ -520,6 +550,7 @@ func (p *positions) flush() error {
 	}
 	maps.Copy(p.stored, fresh)
 	p.mu.Unlock()
+	p.before()
 	if len(fresh) == 0 {
 		return nil
 	}

@@ -34,6 +34,8 @@ type World struct {
 	Planner  *response.Planner
 	Report   *check.Report
 
+	Geo func(address string) string // the place of an address; nil: no database is given
+
 	Observing  string // why nothing is to be changed, in words; "": responses are carried out
 	Builtin    bool   // the configuration is riposte's own
 	ConfigName string // where the configuration came from, in words
@@ -55,7 +57,10 @@ func CheckOptions(s *settings.Settings, into *World) check.Options {
 		Default: func() (string, []byte) { f := builtinConfig(); return f.Name, f.Data },
 		Rules: func(s *settings.Settings, cfg *conf.Config) ([]response.Rule, []ossec.Finding) {
 			read = cfg
-			opts, found := into.ruleFiles(s, cfg)
+			geo, found := openGeo(s.GeoIP.Database)
+			into.Geo = geo
+			opts, more := into.ruleFiles(s, cfg)
+			found = append(found, more...)
 			if ossec.Failed(found) {
 				return nil, found
 			}
@@ -242,6 +247,7 @@ func (w *World) Engine(live bool, remember func(analysis.Fact)) *analysis.Engine
 		Live:     live,
 		Memory:   w.Config.Global.MemorySize,
 		Remember: remember,
+		Geo:      w.Geo,
 		Wanted: func(r *rules.Rule) bool {
 			return w.Planner.Answers(&riposte.Rule{ID: r.ID, Level: r.Level, Groups: r.Groups, NoAR: r.NoAR})
 		},

@@ -78,6 +78,7 @@ type Settings struct {
 	Webhook   Webhook   `yaml:"webhook"`
 	Isolate   Isolate   `yaml:"isolate"`
 	Fleet     Fleet     `yaml:"fleet"`
+	GeoIP     GeoIP     `yaml:"geoip"`
 	// Commands that are not carried out: riposte only says what they would do.
 	Observe []string `yaml:"observe"`
 	// Further sources of events, besides those of ossec.conf.
@@ -180,6 +181,14 @@ type Isolate struct {
 	// Networks that an isolated host still talks to, besides administrators
 	// who are logged in: where it is managed from.
 	Keep []string `yaml:"keep" check:"host"`
+}
+
+// GeoIP is about the places of addresses, which rules ask for by srcgeoip and
+// dstgeoip.
+type GeoIP struct {
+	// A MaxMind database of countries or cities (.mmdb), which is read into
+	// memory; empty: no rule about places matches.
+	Database string `yaml:"database" check:"path?"`
 }
 
 // Sources are inputs that ossec.conf has no word for.

@@ -72,6 +72,8 @@ mail:
   password_file: /etc/riposte/secret
 webhook:
   url: https://hooks.example/riposte
+geoip:
+  database: /var/lib/GeoIP/GeoLite2-Country.mmdb
 isolate:
   keep: [198.51.100.0/24]
 fleet:
@@ -123,6 +125,7 @@ func TestParse(t *testing.T) {
 		Log: Log{1, 1},
 		Fleet: Fleet{"192.0.2.1:4333", []string{"riposte.example"}, []string{"n1:4222"}, 3, 100, 10, time.Minute,
 			map[string]string{"050": "group:web"}, map[string]int{"firewall-drop": 5}},
+		GeoIP:   GeoIP{"/var/lib/GeoIP/GeoLite2-Country.mmdb"},
 		Observe: []string{"route-null"},
 	}
 	if !reflect.DeepEqual(s, want) {
