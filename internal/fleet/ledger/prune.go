@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -71,30 +72,36 @@ func (l *Ledger) remove(ctx context.Context, tx *sql.Tx, query string, args ...a
 	if err != nil {
 		return 0, err
 	}
-	for id := range causes {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM causes WHERE id = ? AND NOT EXISTS (SELECT 1 FROM receipts WHERE cause = causes.id)
-			AND NOT EXISTS (SELECT 1 FROM in_force WHERE cause = causes.id)`, id); err != nil {
-			return 0, err
-		}
+	ids, err := json.Marshal(causes)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM causes WHERE id IN (SELECT value FROM json_each(?))
+		AND NOT EXISTS (SELECT 1 FROM receipts WHERE cause = causes.id)
+		AND NOT EXISTS (SELECT 1 FROM in_force WHERE cause = causes.id)`, string(ids)); err != nil {
+		return 0, err
 	}
 	clear(l.causes)
 	return n, nil
 }
 
-// deleted runs a deletion that returns causes, and counts its rows.
-func deleted(ctx context.Context, tx *sql.Tx, query string, args ...any) (causes map[int64]bool, n int, err error) {
+// deleted runs a deletion that returns causes: which, and of how many rows.
+func deleted(ctx context.Context, tx *sql.Tx, query string, args ...any) (causes []int64, n int, err error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer rows.Close()
-	causes = map[int64]bool{}
+	seen := map[int64]bool{}
 	for ; rows.Next(); n++ {
 		var id int64
 		if err := rows.Scan(&id); err != nil {
 			return nil, 0, err
 		}
-		causes[id] = true
+		if !seen[id] {
+			seen[id] = true
+			causes = append(causes, id)
+		}
 	}
 	return causes, n, rows.Err()
 }
