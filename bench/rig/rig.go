@@ -84,7 +84,7 @@ func New(bin, command string, timeout time.Duration) (*Rig, error) {
 </ossec_config>
 `, command, int(timeout/time.Second), dir)
 	settings := fmt.Sprintf("ossec_conf: %[1]s/ossec.conf\nstate_dir: %[1]s/state\nlog_dir: %[1]s/log\nsocket: %[1]s/riposte.sock\n"+
-		"active_response_bin: %[1]s/bin\nfirewall: nftables\n", dir)
+		"active_response_bin: %[1]s/bin\nfirewall: nftables\nguard: {breaker: {targets: 0}}\n", dir)
 	for name, text := range map[string]string{"auth.log": "", "ossec.conf": conf, "riposte.yaml": settings} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			return nil, err

@@ -13,6 +13,9 @@ type Options struct {
 	Host   string // name of the analysing host
 	Live   bool   // do what the real systems do only outside their log tests (spec 5.13)
 	Memory int    // <global><memory_size>: events that correlations remember, 8192
+	// Serial is what the numbers in the ids of alerts begin after: the higher, the
+	// later the start, so that none is given twice.
+	Serial uint64
 	// FTSSize and FTSLength are analysisd.fts_list_size (32) and
 	// analysisd.fts_min_size_for_str (14).
 	FTSSize   int
@@ -74,7 +77,7 @@ func New(set *ruleset.Set, o Options) *Engine {
 func newEngine(p *plan, o *Options) *Engine {
 	e := &Engine{
 		plan: p, opt: o, worker: newWorker(p, o), history: newHistory(p, o.Memory), memory: newMemory(p.wazuh, o),
-		gather: newAccumulator(), state: make([]ruleState, len(p.rules)), wanted: make([]bool, len(p.rules)),
+		serial: o.Serial, gather: newAccumulator(), state: make([]ruleState, len(p.rules)), wanted: make([]bool, len(p.rules)),
 	}
 	for i, x := range p.rules {
 		e.wanted[i] = x.Log || o.Wanted == nil || o.Wanted(x.Rule)

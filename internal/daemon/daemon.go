@@ -54,6 +54,7 @@ type Daemon struct {
 	registry  *all.Registry
 	executor  *executor.Executor
 	aggregate *aggregator
+	breaker   breaker
 	alerts    *alertlog.Writer
 	facts     *facts.Store
 	pipeline  *analysis.Pipeline
@@ -83,7 +84,7 @@ var ErrReexec = errors.New("restart of riposte ordered")
 // Run builds the daemon, runs it until ctx ends, and stops it in order. What is
 // in force stays so, unless the settings say otherwise.
 func Run(ctx context.Context, opt Options) (err error) {
-	d := &Daemon{opt: opt, log: opt.Log, since: time.Now(), reexec: make(chan struct{}, 1), ended: make(chan error, 1), batches: make(chan riposte.Batch, 64)}
+	d := &Daemon{opt: opt, log: opt.Log, since: time.Now(), reexec: make(chan struct{}, 1), ended: make(chan error, 1), batches: make(chan riposte.Batch, 64), breaker: newBreaker()}
 	world, err := Load(opt.Settings, &d.ids)
 	if err != nil {
 		return &ConfigError{World: world}
@@ -244,6 +245,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	start(acting, "positions", d.positions.run)
 	start(acting, "repair", d.repair)
 	start(acting, "aggregation", d.aggregate.run)
+	start(acting, "breaker", d.watchBreaker)
 
 	var judging sync.WaitGroup
 	judging.Go(func() {
@@ -433,6 +435,7 @@ func here(o *riposte.Order) bool {
 // of OSSEC and Wazuh read.
 func (d *Daemon) notify(r riposte.Receipt) {
 	d.aggregate.note(&r)
+	d.breaker.note(&r, d.guard)
 	line := alertlog.Response{Time: r.Time, Host: d.world.Load().Settings.HostName()}
 	switch r.Outcome {
 	case riposte.Refused, riposte.Failed, riposte.Expired:

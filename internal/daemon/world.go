@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"riposte"
 	"riposte/internal/analysis"
@@ -239,6 +240,15 @@ func known(set *rules.Set) []response.Rule {
 	return out
 }
 
+// serial is the microsecond of the day, which goes faster than alerts are made:
+// a riposte that is started again within a second repeats no id.
+func serial(live bool, now time.Time) uint64 {
+	if !live {
+		return 0
+	}
+	return uint64(now.Sub(now.UTC().Truncate(24 * time.Hour)).Microseconds())
+}
+
 // Engine returns an analysis engine for the world. live makes it behave as in
 // service, not as in a log test.
 func (w *World) Engine(live bool, remember func(analysis.Fact)) *analysis.Engine {
@@ -247,6 +257,7 @@ func (w *World) Engine(live bool, remember func(analysis.Fact)) *analysis.Engine
 		Live:     live,
 		Memory:   w.Config.Global.MemorySize,
 		Remember: remember,
+		Serial:   serial(live, time.Now()),
 		Geo:      w.Geo,
 		Wanted: func(r *rules.Rule) bool {
 			return w.Planner.Answers(&riposte.Rule{ID: r.ID, Level: r.Level, Groups: r.Groups, NoAR: r.NoAR})
