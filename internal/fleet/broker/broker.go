@@ -31,8 +31,9 @@ const (
 	// syncInterval is how much a power cut may take. A process that is killed
 	// loses nothing.
 	syncInterval = time.Second
-	// claimsSync is how often the nodes of a cluster compare their claims.
-	claimsSync = time.Minute
+	// claimsSync is how often the nodes of a cluster compare their claims: a node
+	// that was away may let in for so long whose key was revoked meanwhile.
+	claimsSync = 2 * time.Second
 
 	defaultHandshake      = 10 * time.Second
 	defaultMaxConnections = 1 << 16

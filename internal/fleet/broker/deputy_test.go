@@ -10,7 +10,7 @@ import (
 	"riposte/internal/fleet"
 )
 
-// TestAnswersGoNowhereElse: an agent names the subject that it wants its answer
+// testDeputy: an agent names the subject that it wants its answer
 // on, and the broker itself answers an event, with all rights. The answer must not
 // get to where the agent may not publish.
 func testDeputy(t *testing.T, p *place) {
@@ -63,4 +63,16 @@ func testDeputy(t *testing.T, p *place) {
 	}
 }
 
-func TestDeputyEmbedded(t *testing.T) { testDeputy(t, embedded(t)) }
+func TestEmbedded(t *testing.T) {
+	for name, test := range suite() {
+		t.Run(name, func(t *testing.T) { test(t, embedded(t)) })
+	}
+}
+
+// suite is what every broker of a fleet must withstand.
+func suite() map[string]func(*testing.T, *place) {
+	return map[string]func(*testing.T, *place){
+		"rights": testRights, "answers": testDeputy, "credentials": testCredentials, "revocation": testRevocation,
+		"transport": testTransport, "malformed": testMalformed,
+	}
+}

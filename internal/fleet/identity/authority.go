@@ -45,10 +45,10 @@ const authorityFile = "authority.json"
 const authorityVersion = 1
 
 // MaxPayload is the longest message that an agent or the holder of a token may
-// send, in bytes. Servers may send MaxServerPayload: the claims of the hosts'
+// send, in bytes, headers included; the broker cuts off whoever sends more. Servers may send MaxServerPayload: the claims of the hosts'
 // account travel in one message and hold every revoked key, about 95 bytes each.
 const (
-	MaxPayload       = fleet.MaxMessage
+	MaxPayload       = fleet.MaxMessage + 4<<10
 	MaxServerPayload = 8 << 20
 )
 
