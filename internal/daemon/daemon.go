@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,6 +131,7 @@ func (d *Daemon) open(w *World) (err error) {
 		Journal: d.journal, Guard: d.guard, Resolve: d.registry.Resolve, Mechanisms: d.registry.Mechanisms(),
 		Host: "000", Observe: func(riposte.Command) bool { return d.world.Load().Observing != "" }, OnStop: executor.OnStop(s.OnStop),
 		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log, Boot: host.Boot(), Elapsed: host.SinceBoot(),
+		Rest: debug.FreeOSMemory,
 	})
 	if d.aggregate, err = d.newAggregator(s); err != nil {
 		return err

@@ -70,6 +70,10 @@ type Options struct {
 	// in the journal) and counted in Status.
 	Notify func(riposte.Receipt)
 
+	// Rest is called, from a goroutine of its own, when all is done after very
+	// much was: a moment to give memory back. nil: nothing is.
+	Rest func()
+
 	Observe     func(riposte.Command) bool // whether to say only what would be done; nil: never
 	ForgetAfter time.Duration              // how long after the end of its last answer an offender is forgotten; 0: never
 	OffenderV6  int                        // bits by which IPv6 offenders are counted; 0 for 64

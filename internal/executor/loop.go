@@ -54,6 +54,7 @@ type loop struct {
 	opened                bool     // orders are taken
 	done                  []*batch // whose results are not settled yet
 	unsettled             int      // jobs in them
+	sinceRest             int      // jobs done since the last rest
 	doneSince             time.Time
 	isReady               bool
 	rebooted              bool // the machine was started anew since the last run
@@ -147,6 +148,20 @@ func (x *Executor) cycle() {
 		x.writeAndGo()
 	}
 	x.checkReady()
+	x.takeRest()
+}
+
+// restAfter is how many jobs are worth a rest.
+const restAfter = 10_000
+
+// takeRest says that all is done, when it was much.
+func (x *Executor) takeRest() {
+	if x.o.Rest == nil || x.sinceRest < restAfter || !x.isReady || !x.idle() || len(x.restored) > 0 || !x.book.empty() {
+		return
+	}
+	x.sinceRest = 0
+	x.out, x.pushed = nil, nil // as large as the burst was
+	x.workers.Go(x.o.Rest)
 }
 
 // writeAndGo writes what was decided, then lets it happen, then tells.

@@ -33,14 +33,16 @@ func (x *Executor) restore(ctx context.Context) error {
 	for _, m := range x.o.Mechanisms {
 		x.laneOf(m)
 	}
-	for _, over := range []bool{true, false} { // what is over first, so that the rest knows what it shares
-		for _, g := range x.groups {
-			for _, h := range g.holds {
-				if over == x.isOver(h, now) {
-					x.takeUp(h, now)
-				}
+	var rest []*hold
+	for _, g := range x.groups { // what is over first, so that the rest knows what it shares
+		for _, h := range g.holds {
+			if !x.takeUpOver(h, now) {
+				rest = append(rest, h)
 			}
 		}
+	}
+	for _, h := range rest {
+		x.takeUp(h)
 	}
 	for _, l := range x.order {
 		if l.lister != nil {
@@ -123,15 +125,9 @@ func (m missing) fail(es []enforce.Effect) []enforce.Result {
 func (m missing) Apply(_ context.Context, es []enforce.Effect) []enforce.Result { return m.fail(es) }
 func (m missing) Undo(_ context.Context, es []enforce.Effect) []enforce.Result  { return m.fail(es) }
 
-// isOver reports whether a response must not be in force any longer.
-func (x *Executor) isOver(h *hold, now int64) bool {
-	return h.phase == journal.Ending || h.until != 0 && h.until <= now ||
-		!h.force && x.guard != nil && x.guard.Protected(h.target) != nil
-}
-
-// takeUp goes on with a response where the last run left it.
-func (x *Executor) takeUp(h *hold, now int64) {
-	l := h.def.lane
+// takeUpOver has a response taken back that must not be in force any longer, and
+// reports whether it is one.
+func (x *Executor) takeUpOver(h *hold, now int64) bool {
 	switch {
 	case h.phase == journal.Ending:
 		x.push(&job{kind: end, place: h.place(), hold: h, reason: "it was being taken back when riposte stopped", first: true})
@@ -140,6 +136,16 @@ func (x *Executor) takeUp(h *hold, now int64) {
 		x.push(&job{kind: end, place: h.place(), hold: h, reason: "its time was up while riposte did not run", first: true})
 	case !h.force && x.guard != nil && x.guard.Protected(h.target) != nil:
 		x.endProtected(h)
+	default:
+		return false
+	}
+	return true
+}
+
+// takeUp goes on with a response where the last run left it.
+func (x *Executor) takeUp(h *hold) {
+	l := h.def.lane
+	switch {
 	case x.observes(h):
 		x.clock.set(h, h.until)     // it ends on time, and is not put back before
 		delete(x.book.meta, "boot") // a start that acts puts it back

@@ -455,7 +455,7 @@ func (x *Executor) settleSome() {
 			b.settled++
 			x.settle(j, &res, false)
 		}
-		x.unsettled -= n
+		x.unsettled, x.sinceRest = x.unsettled-n, x.sinceRest+n
 		if left -= n; b.settled == len(b.jobs) {
 			x.done[0] = nil
 			x.done = x.done[1:]
