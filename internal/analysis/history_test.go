@@ -6,9 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"riposte"
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/ruleset"
 )
@@ -270,45 +268,6 @@ func TestHistory(t *testing.T) {
 			t.Errorf("%s: only %d searches were successful", d, hits)
 		}
 		t.Logf("%s: %d rules, %d successful searches", d, len(searching), hits)
-	}
-}
-
-// TestManySources: memory is bounded however many addresses attack.
-func TestManySources(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
-	rules := `<group name="syslog,"><rule id="1" level="0" noalert="1"><category>syslog</category><description>root</description></rule>
-<rule id="10" level="5"><if_sid>1</if_sid><match>fail</match><description>fail</description></rule>
-<rule id="11" level="10" frequency="4" timeframe="120"><if_matched_sid>10</if_matched_sid><same_source_ip /><description>many</description></rule></group>`
-	decoders := `<decoder name="p"><program_name>^p$</program_name></decoder><decoder name="c"><parent>p</parent><regex>from (\S+)$</regex><order>srcip</order></decoder>`
-	set, findings := ruleset.Load(ruleset.Options{
-		Rules:    []ruleset.Source{{Name: "r.xml", Data: []byte(rules)}},
-		Decoders: []ruleset.Source{{Name: "d.xml", Data: []byte(decoders)}},
-	})
-	if set == nil {
-		t.Fatal(findings)
-	}
-	e := New(set, Options{Host: "h", Wanted: func(*ruleset.Rule) bool { return false }})
-	at := time.Unix(1795413627, 0)
-	n := 300_000
-	buf := make([]byte, 0, 100)
-	for i := range n {
-		buf = fmt.Appendf(buf[:0], "Nov 23 08:00:00 h p: fail from 10.%d.%d.%d", i>>16&255, i>>8&255, i&255)
-		e.Analyse(&riposte.Event{Text: string(buf), Location: "l", Time: at.Add(time.Duration(i) * 10 * time.Microsecond)})
-	}
-	if got := e.history.events.len(); got > 8192 {
-		t.Errorf("%d events are remembered", got)
-	}
-	for _, l := range e.history.lists {
-		for _, x := range l.indexes {
-			if len(x.heads) > 8192 || len(x.links.buf) > 16384 {
-				t.Errorf("an index has %d heads and room for %d links", len(x.heads), len(x.links.buf))
-			}
-		}
-	}
-	if got := len(e.history.free); got > 8192 {
-		t.Errorf("%d events lie in store", got)
 	}
 }
 
