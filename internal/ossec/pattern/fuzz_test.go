@@ -132,3 +132,44 @@ func FuzzScanner(f *testing.F) {
 		}
 	})
 }
+
+// ourOffsets is what our matcher finds, in the form of realPCRE2.find, without
+// the start of the match, which it does not know.
+// remember makes it use its memory from the start.
+func ourOffsets(m *pcre, s string, remember bool) (offsets []int, ok, gaveUp bool) {
+	if m.utf && !utf8.ValidString(s) {
+		return nil, false, false
+	}
+	t := threads.Get().(*thread)
+	defer t.release()
+	t.regs = make([]int32, m.prog.slots)
+	from, end := m.prog.next(s, 0), 0
+	if from < 0 || !holdsAll(m.prog.must, s) {
+		return nil, false, false
+	}
+	if remember {
+		t.s = s
+		m.prog.remember(t)
+		var st status
+		end, st = m.prog.scan(t, from)
+		ok, t.remembers = st == matched, false
+	} else {
+		end, ok = m.prog.search(t, s, from)
+	}
+	if !ok {
+		return nil, false, t.budget < 0
+	}
+	offsets = []int{end}
+	regs := t.regs[:2*m.prog.groups]
+	for len(regs) > 0 && regs[len(regs)-1] < 0 {
+		regs = regs[:len(regs)-2]
+	}
+	for i := 0; i < len(regs); i += 2 {
+		if regs[i+1] < 0 {
+			offsets = append(offsets, -1, -1)
+		} else {
+			offsets = append(offsets, int(regs[i]), int(regs[i+1]))
+		}
+	}
+	return offsets, true, false
+}

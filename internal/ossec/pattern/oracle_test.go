@@ -1,3 +1,6 @@
+// Where there is a real PCRE2 to ask.
+//go:build linux || darwin
+
 package pattern
 
 import (

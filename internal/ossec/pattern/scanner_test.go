@@ -1,10 +1,13 @@
 package pattern
 
 import (
+	"flag"
 	"math/rand/v2"
 	"strings"
 	"testing"
 )
+
+var seed = flag.Uint64("pattern.seed", 1, "seed of the tests with random patterns")
 
 func TestScanner(t *testing.T) {
 	f := func(text string, literals ...string) {
