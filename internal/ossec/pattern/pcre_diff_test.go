@@ -4,7 +4,6 @@
 package pattern
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,8 +15,6 @@ import (
 
 	"riposte/internal/ossec"
 )
-
-var pairs = flag.Int("pattern.pairs", 50_000, "random pattern and subject pairs for each differential test")
 
 // pairPCRE is an expression compiled for its captures, and once more without,
 // which may make it a plain one.

@@ -7,7 +7,10 @@ import (
 	"testing"
 )
 
-var seed = flag.Uint64("pattern.seed", 1, "seed of the tests with random patterns")
+var (
+	pairs = flag.Int("pattern.pairs", 50_000, "random pattern and subject pairs for each differential test")
+	seed  = flag.Uint64("pattern.seed", 1, "seed of the tests with random patterns")
+)
 
 func TestScanner(t *testing.T) {
 	f := func(text string, literals ...string) {
