@@ -182,33 +182,6 @@ func sample(n *node, r *rand.Rand, out []byte) string {
 	return string(out)
 }
 
-// disturb changes a text a little: something around it, a byte changed, a part
-// twice or away.
-func disturb(s string, r *rand.Rand) string {
-	b := []byte(s)
-	const noise = " \n\tab0/:.-\"'=_XZ\x0b\x85\xa0\xe9,()"
-	for range 1 + r.IntN(2) {
-		switch at := r.IntN(len(b) + 1); r.IntN(6) {
-		case 0:
-			b = append([]byte("x "), b...)
-		case 1:
-			b = append(b, noise[r.IntN(len(noise))])
-		case 2, 3:
-			if at < len(b) {
-				b[at] = noise[r.IntN(len(noise))]
-			}
-		case 4:
-			b = append(b[:at:at], b[min(len(b), at+r.IntN(4)):]...)
-		case 5:
-			b = append(append(b[:at:at], b[:at]...), b[at:]...)
-			if len(b) > 4000 {
-				b = b[:4000]
-			}
-		}
-	}
-	return string(b)
-}
-
 // randomPCRE2 writes expressions, most of which compile.
 type randomPCRE2 struct {
 	r      *rand.Rand
