@@ -246,6 +246,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	}
 	start(acting, "positions", d.positions.run)
 	start(acting, "repair", d.repair)
+	start(acting, "drift", d.watchDrift)
 	start(acting, "aggregation", d.aggregate.run)
 	start(acting, "breaker", d.watchBreaker)
 
@@ -320,18 +321,7 @@ func (d *Daemon) repair(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if d.world.Load().Observing != "" {
-			continue
-		}
-		r, err := d.executor.Reconcile(ctx, true)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			d.log.Warn("cannot compare the host with the journal", "error", err)
-		case len(r.Drift) > 0:
-			d.log.Warn("the host differed from the journal and was set right", "differences", len(r.Drift), "first", driftWords(r.Drift[0]))
-		}
+		d.setRight(ctx)
 	}
 }
 

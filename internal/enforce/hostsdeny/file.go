@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,6 +26,9 @@ import (
 type File struct {
 	path   string
 	format Format
+
+	mu  sync.Mutex // held while the file is replaced
+	own *identity  // as our last edit left it
 
 	beforeReplace func() // for tests: another hand at the worst moment
 }
@@ -134,16 +138,28 @@ func (f *File) rewrite(ctx context.Context, edit func(*file)) (*file, error) {
 		if now, err := f.load(); err != nil || !bytes.Equal(now, before) {
 			continue // the next round says what is wrong
 		}
-		if err := host.ReplaceFile(f.path, after, 0o644); err != nil {
-			return nil, err
-		}
-		written, err := f.load()
+		written, err := f.replace(after)
 		if err != nil {
 			return nil, err
 		}
 		return read(f.format, written), nil
 	}
 	return nil, fmt.Errorf("%s is changed by somebody else all the time", f.path)
+}
+
+// replace writes the file anew, and returns what is in it then.
+func (f *File) replace(content []byte) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := host.ReplaceFile(f.path, content, 0o644); err != nil {
+		return nil, err
+	}
+	id := f.identify()
+	written, err := f.load()
+	if err == nil && bytes.Equal(written, content) {
+		f.own = &id
+	}
+	return written, err
 }
 
 // maxSize is the largest file that is read: a line for each of a million

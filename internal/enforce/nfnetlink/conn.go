@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,9 +15,10 @@ import (
 // Conn is a socket of the network namespace it was opened in. It is used by one
 // goroutine at a time.
 type Conn struct {
-	fd  int
-	seq uint32
-	buf []byte
+	fd   int
+	seq  uint32
+	buf  []byte
+	port atomic.Uint32
 }
 
 // The bounds of a socket: how much may be sent in one request, how much may
@@ -56,8 +58,22 @@ func (c *Conn) configure() error {
 	if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: answerTime}); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	return os.NewSyscallError("bind", unix.Bind(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	if err := unix.Bind(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	name, err := unix.Getsockname(c.fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	if n, ok := name.(*unix.SockaddrNetlink); ok {
+		c.port.Store(n.Pid)
+	}
+	return nil
 }
+
+// Port is the number by which the kernel names the socket to others as the
+// author of a change. It may be asked for by any goroutine.
+func (c *Conn) Port() uint32 { return c.port.Load() }
 
 // Close closes the socket.
 func (c *Conn) Close() error { return os.NewSyscallError("close", unix.Close(c.fd)) }
@@ -82,6 +98,7 @@ func (c *Conn) Do(r *Request, each func(Message)) error {
 	if fresh, dialErr := Dial(); dialErr == nil {
 		unix.Close(c.fd)
 		c.fd = fresh.fd
+		c.port.Store(fresh.Port())
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 type Table struct {
 	handle *netlink.Handle
 	lister *netlink.Handle // another socket, so that a long list holds nobody up
+	own    deletions
 }
 
 var _ enforce.Lister = (*Table)(nil)
@@ -121,7 +122,7 @@ func (t *Table) verify(p netip.Prefix) (bool, error) {
 	case err != nil || !p.IsSingleIP():
 		return false, nil
 	}
-	if err := t.handle.RouteDel(nullRoute(p)); err != nil {
+	if err := t.remove(p); err != nil {
 		return false, fmt.Errorf("taking away a route without effect: %w", err)
 	}
 	return false, fmt.Errorf("%s is reached by another routing table (ip rule), which comes before the main table", p.Addr())
@@ -133,7 +134,7 @@ func (t *Table) Undo(ctx context.Context, effects []enforce.Effect) []enforce.Re
 	for _, m := range enforce.Members(effects, results) {
 		err := ctx.Err()
 		if err == nil {
-			err = t.handle.RouteDel(nullRoute(m.Prefix))
+			err = t.remove(m.Prefix)
 		}
 		if err != nil && !errors.Is(err, unix.ESRCH) {
 			m.Fail(results, fmt.Errorf("%s: %w", Name, err))
