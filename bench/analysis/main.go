@@ -157,6 +157,7 @@ func measure(o *options) error {
 		return err
 	}
 	defer log.Close()
+	log.Parallel(o.workers)
 	if o.cpuProfile != "" {
 		f, err := os.Create(o.cpuProfile)
 		if err != nil {

@@ -24,8 +24,8 @@ type Encoder struct {
 // NewEncoder returns an encoder for the layouts of d.
 func NewEncoder(d ossec.Dialect) *Encoder { return &Encoder{dialect: d, rules: map[int]*ruleText{}} }
 
-// Page is a run of alerts, encoded as far as they fit a page.
-type Page struct {
+// page is a run of alerts, encoded as far as they fit a page.
+type page struct {
 	json, text []byte
 	alerts     int              // in json and text
 	rest       []*riposte.Alert // that came after the page was full
@@ -35,9 +35,9 @@ type Page struct {
 // that quote many long records would otherwise make it grow without end.
 const fullPage = 512 << 10
 
-// Fill makes a page of those alerts whose Log is set. The page's memory is used
+// fill makes a page of those alerts whose Log is set. The page's memory is used
 // again; it refers to the alerts until it is filled anew.
-func (e *Encoder) Fill(p *Page, alerts []*riposte.Alert) {
+func (e *Encoder) fill(p *page, alerts []*riposte.Alert) {
 	p.json, p.text, p.alerts = p.json[:0], p.text[:0], 0
 	for i, a := range alerts {
 		if len(p.json) >= fullPage || len(p.text) >= fullPage {

@@ -1,8 +1,7 @@
 package alertlog
 
 import (
-	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -52,44 +51,48 @@ func TestEncoder(t *testing.T) {
 	}
 }
 
-// TestPages: pages are written whole and in order, also what did not fit one.
+// TestPages: alerts are written whole and in order, by any number of goroutines,
+// also those that do not fit one page.
 func TestPages(t *testing.T) {
-	dir := t.TempDir()
-	w, err := Open(dir, ossec.Wazuh)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
 	big := sample()
 	big.FullLog = strings.Repeat("y", fullPage/3)
 	quiet := sample()
 	quiet.Log = false
 	alerts := []*riposte.Alert{sample(), quiet, big, big, big, big, big, sample(), quiet}
-	e := NewEncoder(ossec.Wazuh)
-	var p Page
-	e.Fill(&p, alerts)
-	if len(p.rest) != 4 || len(p.json) > 2*fullPage {
-		t.Errorf("%d alerts and %d bytes, want 4 alerts behind a full page", len(p.rest), len(p.json))
+	for i := range 5 * minPart {
+		a := sample()
+		a.ID = strconv.Itoa(i)
+		a.Log = i%7 != 0
+		alerts = append(alerts, a)
 	}
-	var json, text string
-	for range 2 {
-		for _, a := range alerts {
-			if a.Log {
-				json += string(AppendJSON(nil, a, ossec.Wazuh)) + "\n"
-				text += string(AppendText(nil, a, ossec.Wazuh))
-			}
-		}
-		if err := w.WritePage(&p); err != nil {
+	var p page
+	NewEncoder(ossec.Wazuh).fill(&p, alerts)
+	if len(p.rest) != len(alerts)-5 || len(p.json) > 2*fullPage {
+		t.Errorf("%d of %d alerts do not fit %d bytes", len(p.rest), len(alerts), len(p.json))
+	}
+	for _, n := range []int{0, 1, 2, 3, 100} {
+		dir := t.TempDir()
+		w, err := Open(dir, ossec.Wazuh)
+		if err != nil {
 			t.Fatal(err)
 		}
-		e.Fill(&p, alerts)
-	}
-	expect(t, dir, AlertsJSON, json)
-	expect(t, dir, AlertsText, text)
-	if e.Fill(&p, nil); w.WritePage(&p) != nil {
-		t.Error("an empty page")
-	}
-	if fi, err := os.Stat(filepath.Join(dir, AlertsJSON)); err != nil || fi.Size() != int64(len(json)) {
-		t.Errorf("an empty page writes: %v %v", fi.Size(), err)
+		w.Parallel(n)
+		var json, text string
+		for _, some := range [][]*riposte.Alert{alerts, nil, alerts[20 : 20+2*minPart], alerts[:3]} {
+			if err := w.WriteAlerts(some); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range some {
+				if a.Log {
+					json += string(AppendJSON(nil, a, ossec.Wazuh)) + "\n"
+					text += string(AppendText(nil, a, ossec.Wazuh))
+				}
+			}
+		}
+		expect(t, dir, AlertsJSON, json)
+		expect(t, dir, AlertsText, text)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -35,8 +35,7 @@ type Writer struct {
 
 	mu                    sync.Mutex
 	json, text, responses logFile
-	encoder               *Encoder
-	page                  Page
+	parts                 []part
 	lines                 []byte
 }
 
@@ -45,7 +44,8 @@ func Open(dir string, d ossec.Dialect) (*Writer, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open alert logs: %w", err)
 	}
-	w := &Writer{dir: dir, dialect: d, encoder: NewEncoder(d)}
+	w := &Writer{dir: dir, dialect: d}
+	w.Parallel(1)
 	w.json.path = filepath.Join(dir, AlertsJSON)
 	w.text.path = filepath.Join(dir, AlertsText)
 	w.responses.path = filepath.Join(dir, Responses)
@@ -55,30 +55,56 @@ func Open(dir string, d ossec.Dialect) (*Writer, error) {
 	return w, nil
 }
 
+// Parallel makes the encoding of many alerts the work of up to n goroutines. The
+// files are the same.
+func (w *Writer) Parallel(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.parts = make([]part, max(1, n))
+	for i := range w.parts {
+		w.parts[i].encoder = NewEncoder(w.dialect)
+	}
+}
+
+// part is a share of the alerts that are written together.
+type part struct {
+	encoder *Encoder
+	page    page
+}
+
+// minPart is how many alerts are worth a goroutine of their own.
+const minPart = 64
+
 // WriteAlerts appends those alerts whose Log is set to alerts.json and
 // alerts.log.
-func (w *Writer) WriteAlerts(alerts []*riposte.Alert) error {
+func (w *Writer) WriteAlerts(alerts []*riposte.Alert) (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.write(&Page{rest: alerts})
+	n := max(1, min(len(w.parts), len(alerts)/minPart))
+	var wg sync.WaitGroup
+	for i := range w.parts[:n] {
+		share := alerts[i*len(alerts)/n : (i+1)*len(alerts)/n]
+		if p := &w.parts[i]; i+1 < n {
+			wg.Go(func() { p.encoder.fill(&p.page, share) })
+		} else {
+			p.encoder.fill(&p.page, share)
+		}
+	}
+	wg.Wait()
+	for i := range w.parts[:n] {
+		err = errors.Join(err, w.write(&w.parts[i]))
+	}
+	return err
 }
 
-// WritePage appends the alerts of a page to alerts.json and alerts.log, each with
-// as few writes as it takes.
-func (w *Writer) WritePage(p *Page) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.write(p)
-}
-
-func (w *Writer) write(p *Page) (err error) {
+// write writes a part, of which only the beginning may be encoded yet.
+func (w *Writer) write(p *part) (err error) {
 	for {
-		err = errors.Join(err, w.json.write(p.json, p.alerts), w.text.write(p.text, p.alerts))
-		if len(p.rest) == 0 {
+		err = errors.Join(err, w.json.write(p.page.json, p.page.alerts), w.text.write(p.page.text, p.page.alerts))
+		if len(p.page.rest) == 0 {
 			return err
 		}
-		w.encoder.Fill(&w.page, p.rest)
-		p = &w.page
+		p.encoder.fill(&p.page, p.page.rest)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 const chunk = 256
 
 // Emit is told what came of events, in their order: the alerts, and the batch
-// when all its events are judged. It is called by one goroutine. An error ends
-// the pipeline.
+// when all its events are judged. It is called by one goroutine, while later
+// events are judged by others. An error ends the pipeline.
 type Emit func(alerts []*riposte.Alert, done *riposte.Batch) error
 
 // Pipeline judges batches with several workers. What it emits does not depend
@@ -88,15 +88,16 @@ type job struct {
 	batch   *riposte.Batch // when the chunk is its last
 	records []record
 	ready   chan struct{}
+	alerts  []*riposte.Alert
 }
 
 var errStopped = errors.New("stopped")
 
-// parallel reads batches in one goroutine, does stage one in several and stage
-// two in the calling one.
+// parallel reads batches in one goroutine, does stage one in several, emits in
+// another and does stage two in the calling one.
 func (p *Pipeline) parallel(ctx context.Context, in <-chan riposte.Batch) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	inFlight := 2 * p.workers
+	inFlight := 2*p.workers + 2
 	work := make(chan *job, inFlight)
 	order := make(chan *job, inFlight)
 	free := make(chan *job, inFlight)
@@ -112,14 +113,22 @@ func (p *Pipeline) parallel(ctx context.Context, in <-chan riposte.Batch) error 
 	for range p.workers {
 		wg.Go(func() { stageOne(work) })
 	}
-	err := p.collect(order, free)
-	cancel(errStopped)
-	for range order { // let the dispatcher go
-	}
+	judged := make(chan *job, inFlight)
+	var err error
+	wg.Go(func() {
+		if err = p.emitAll(judged, free); err != nil {
+			cancel(errStopped)
+			for range judged { // let the others go
+			}
+		}
+	})
+	p.collect(order, judged)
+	close(judged)
 	wg.Wait()
-	if err == nil && ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStopped) {
+	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	cancel(errStopped)
 	return err
 }
 
@@ -177,23 +186,29 @@ func stageOne(work <-chan *job) {
 }
 
 // collect judges jobs in their order.
-func (p *Pipeline) collect(order <-chan *job, free chan<- *job) error {
-	var alerts []*riposte.Alert
+func (p *Pipeline) collect(order <-chan *job, judged chan<- *job) {
 	for j := range order {
 		<-j.ready
 		p.use(j.engine)
-		alerts = alerts[:0]
+		j.alerts = j.alerts[:0]
 		for i := range j.events {
 			r := &j.records[i]
 			if a := p.current.judge(r); a != nil {
-				alerts = append(alerts, a)
+				j.alerts = append(j.alerts, a)
 			}
 			r.release()
 		}
-		if err := p.emit(alerts, j.batch); err != nil {
+		judged <- j // there is room for every job there is
+	}
+}
+
+// emitAll emits what came of jobs, in their order.
+func (p *Pipeline) emitAll(judged <-chan *job, free chan<- *job) error {
+	for j := range judged {
+		if err := p.emit(j.alerts, j.batch); err != nil {
 			return err
 		}
-		clear(alerts)
+		clear(j.alerts)
 		j.engine, j.events, j.batch = nil, nil, nil
 		free <- j
 	}
