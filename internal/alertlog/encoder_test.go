@@ -70,6 +70,13 @@ func TestPages(t *testing.T) {
 	if len(p.rest) != len(alerts)-5 || len(p.json) > 2*fullPage {
 		t.Errorf("%d of %d alerts do not fit %d bytes", len(p.rest), len(alerts), len(p.json))
 	}
+	jsonOf, textOf := map[*riposte.Alert]string{}, map[*riposte.Alert]string{}
+	for _, a := range alerts {
+		if a.Log {
+			jsonOf[a] = string(AppendJSON(nil, a, ossec.Wazuh)) + "\n"
+			textOf[a] = string(AppendText(nil, a, ossec.Wazuh))
+		}
+	}
 	for _, n := range []int{0, 1, 2, 3, 100} {
 		dir := t.TempDir()
 		w, err := Open(dir, ossec.Wazuh)
@@ -83,10 +90,8 @@ func TestPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, a := range some {
-				if a.Log {
-					json += string(AppendJSON(nil, a, ossec.Wazuh)) + "\n"
-					text += string(AppendText(nil, a, ossec.Wazuh))
-				}
+				json += jsonOf[a]
+				text += textOf[a]
 			}
 		}
 		expect(t, dir, AlertsJSON, json)
