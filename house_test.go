@@ -28,6 +28,7 @@ var house = []struct {
 	{"internal/check", []string{"internal/ossec", "internal/ossec/conf", "internal/response", "internal/settings", ""}},
 	{"internal/api", []string{"internal/host", "internal/journal", ""}},
 	{"internal/selftest", []string{"internal/enforce", ""}},
+	{"internal/audit", []string{"internal/journal", ""}},
 	{"internal/executor", []string{"internal/guard", "internal/journal", "internal/enforce", ""}},
 	{"internal/fleet/broker", []string{"internal/fleet", "internal/fleet/identity", "internal/host"}},
 	{"internal/fleet/identity", []string{"internal/fleet", "internal/host"}},

@@ -245,21 +245,6 @@ func newAuditCommand(e *env) *cobra.Command {
 			}
 			return nil
 		},
-	}, &cobra.Command{
-		Use:   "export",
-		Short: "Print all records as JSON lines, oldest first",
-		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			j, err := e.reading()
-			if err != nil {
-				return err
-			}
-			defer j.Close()
-			return j.Export(cmd.Context(), 0, func(_ int64, line []byte) error {
-				_, err := e.out.Write(append(line, '\n'))
-				return err
-			})
-		},
-	})
+	}, newAuditExportCommand(e))
 	return cmd
 }

@@ -247,6 +247,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	start(acting, "positions", d.positions.run)
 	start(acting, "repair", d.repair)
 	start(acting, "drift", d.watchDrift)
+	start(acting, "audit", d.sendAudit)
 	start(acting, "aggregation", d.aggregate.run)
 	start(acting, "breaker", d.watchBreaker)
 
