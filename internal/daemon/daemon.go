@@ -118,6 +118,7 @@ func (d *Daemon) open(w *World) (err error) {
 	if d.alerts, err = alertlog.Open(s.LogDir, s.Dialect); err != nil {
 		return err
 	}
+	d.alerts.Parallel(s.Threads())
 	if d.guard, err = newGuard(s, w.Config); err != nil {
 		return err
 	}
