@@ -40,6 +40,9 @@ type Skipped struct {
 // makes no order the reason in words.
 func (p *Planner) Plan(a *riposte.Alert) (orders []riposte.Order, skipped []Skipped) {
 	never := unanswered(&a.Rule)
+	if never == "" && ownLog(a.Location) {
+		never = "the alert is about a line of active-responses.log; answering it would never end"
+	}
 	for i := range p.responses {
 		r := &p.responses[i]
 		if !p.bound(r, &a.Rule) {
@@ -113,6 +116,14 @@ func unanswered(r *riposte.Rule) string {
 // one of them would be logged there in its turn: its undo would start it again,
 // for ever.
 const ownGroup = "active_response"
+
+// ownLog reports whether a record comes from the log of responses, of this or
+// of another engine: whatever a rule makes of it, it is about an answer.
+func ownLog(location string) bool {
+	const name = "active-responses.log"
+	i := len(location) - len(name)
+	return i > 0 && location[i:] == name && (location[i-1] == '/' || location[i-1] == '\\' || location[i-1] == '>')
+}
 
 // places returns where a response to the alert is to run: one place, or one for
 // each of several defined agents.
