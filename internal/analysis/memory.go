@@ -36,7 +36,7 @@ type bounded struct {
 
 func newBounded(limit int) bounded { return bounded{m: map[string]string{}, limit: limit} }
 
-const entryOverhead = 64 // bytes that an entry costs beyond its text
+const entryOverhead = 128 // bytes that an entry costs beyond its text, as measured
 
 func (b *bounded) put(key, value string) {
 	if old, ok := b.m[key]; ok {
@@ -63,7 +63,7 @@ func (b *bounded) put(key, value string) {
 const (
 	seenLimit    = 32 << 20 // bytes of first-time-seen keys
 	ignoredLimit = 8 << 20
-	diffLimit    = 32 << 20
+	diffLimit    = 16 << 20
 	keyLimit     = 255  // bytes of a first-time-seen key
 	diffText     = 8192 // a record of this size or more is never compared
 )

@@ -89,7 +89,7 @@ func TestManySources(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		t.Logf("%s: %d sources: heap in use %d MB, first seen %d, last records %d, transactions %d; %s", d, sources, m.HeapAlloc>>20,
 			len(e.memory.seen.m), len(e.memory.diffs.m), len(e.gather.entries), resident())
-		if m.HeapAlloc > 160<<20 {
+		if m.HeapAlloc > 100<<20 {
 			t.Errorf("%s: %d MB in use", d, m.HeapAlloc>>20)
 		}
 		runtime.KeepAlive(e)
