@@ -142,8 +142,8 @@ func readKey(text string) (l keyLine, err error) {
 		return l, fmt.Errorf("1: read %q, expected the id of an agent: three digits or more, 001 and up", clip(id))
 	}
 	if strings.HasPrefix(name, "#") || strings.HasPrefix(name, "!") {
-		l.removed, l.name = true, strings.TrimLeft(name, "!#*")
-		if checkName(l.name) != nil {
+		l.removed, l.name = true, strings.TrimPrefix(name, "!")
+		if checkName(l.name) != nil { // OSSEC leaves nothing of it
 			l.name = ""
 		}
 		if !validAddress(address) {
