@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,6 +113,7 @@ func readFlush(r io.Reader, progress func(Progress)) (Flushed, error) {
 		}
 		switch {
 		case l.Error != nil:
+			l.Error.Message = cmp.Or(l.Error.Message, "the daemon could not flush")
 			return Flushed{}, l.Error
 		case l.Result != nil:
 			return *l.Result, nil
