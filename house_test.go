@@ -32,6 +32,7 @@ var house = []struct {
 	{"internal/executor", []string{"internal/guard", "internal/journal", "internal/enforce", ""}},
 	{"internal/fleet/broker", []string{"internal/fleet", "internal/fleet/identity", "internal/host"}},
 	{"internal/fleet/identity", []string{"internal/fleet", "internal/host"}},
+	{"internal/fleet/link", []string{"internal/fleet", "internal/fleet/identity", "internal/fleet/ledger", "internal/fleet/spool", "internal/host", ""}},
 	{"internal/fleet/ledger", []string{"internal/fleet", ""}},
 	{"internal/fleet/spool", []string{"internal/host"}},
 	{"internal/fleet", []string{""}},

@@ -40,11 +40,15 @@ type Control interface {
 	Allow(ctx context.Context, r AllowRequest) (Allowed, error)
 	// Reload reads configuration and rules again; on any error the old stay.
 	Reload(ctx context.Context) (Reloaded, error)
+
+	FleetControl
 }
 
 // Status is the state of the daemon in figures and words.
 type Status struct {
 	Version   string     `json:"version"`
+	Role      string     `json:"role,omitempty"`  // server, agent; "": neither
+	Fleet     []string   `json:"fleet,omitempty"` // the state of the link, in words
 	Host      string     `json:"host"`
 	Mode      string     `json:"mode"` // enforce or observe
 	Reason    string     `json:"reason,omitempty"`
@@ -130,6 +134,7 @@ type Filter struct {
 type BlockRequest struct {
 	Target  string        `json:"target"`
 	Command string        `json:"command,omitempty"` // default: the first that acts on such a target
+	Where   string        `json:"where,omitempty"`   // "": here; all, an agent's id or name, group:NAME, label:KEY=VALUE
 	For     time.Duration `json:"for,omitempty"`     // 0: until undone
 	Force   bool          `json:"force,omitempty"`   // pass the guard, audited
 	By      string        `json:"-"`                 // the peer, set by the server
@@ -143,6 +148,7 @@ type UnblockRequest struct {
 	Order   string `json:"order,omitempty"`
 	All     bool   `json:"all,omitempty"`
 	Forgive bool   `json:"forgive,omitempty"` // forget the offences too
+	Where   string `json:"where,omitempty"`   // as in BlockRequest
 	By      string `json:"-"`
 }
 

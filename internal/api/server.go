@@ -85,6 +85,7 @@ func Handler(c Control) http.Handler {
 		return c.Allow(ctx, r)
 	})
 	post(mux, "/v1/reload", func(ctx context.Context, _ struct{}) (any, error) { return c.Reload(ctx) })
+	fleetRoutes(mux, c)
 	return mux
 }
 

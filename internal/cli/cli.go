@@ -103,6 +103,8 @@ func newRootCommand(e *env) *cobra.Command {
 	f.StringVar(&e.socket, "socket", "", "control socket of the daemon (default from the settings)")
 	root.AddCommand(
 		newRunCommand(e),
+		newServerCommand(e),
+		newAgentCommand(e),
 		newCheckCommand(e),
 		newLogtestCommand(e),
 		newRulesetCommand(e),
@@ -112,6 +114,8 @@ func newRootCommand(e *env) *cobra.Command {
 		newWhyCommand(e),
 		newBlockCommand(e),
 		newUnblockCommand(e),
+		newAgentsCommand(e),
+		newEnrollTokenCommand(e),
 		newFlushCommand(e),
 		newOffendersCommand(e),
 		newForgiveCommand(e),

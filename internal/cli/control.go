@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -47,6 +48,7 @@ func offence(rung int) string {
 
 func newListCommand(e *env) *cobra.Command {
 	var f api.Filter
+	fleet := false
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "What is in force now, and until when",
@@ -56,23 +58,31 @@ func newListCommand(e *env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			blocks, err := c.InForce(cmd.Context(), f)
+			list := c.InForce
+			if fleet {
+				list = c.FleetInForce
+			}
+			blocks, err := list(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
-			return e.print(blocks, func(w io.Writer) { printBlocks(w, blocks, time.Now()) })
+			return e.print(blocks, func(w io.Writer) { printBlocks(w, blocks, fleet, time.Now()) })
 		},
 	}
+	cmd.Flags().BoolVar(&fleet, "fleet", false, "on a server: on all hosts")
 	filterFlags(cmd, &f)
 	return cmd
 }
 
-func printBlocks(w io.Writer, blocks []api.Block, now time.Time) {
+func printBlocks(w io.Writer, blocks []api.Block, fleet bool, now time.Time) {
 	if len(blocks) == 0 {
 		fmt.Fprintln(w, "nothing is in force")
 		return
 	}
 	rows := [][]string{{"TARGET", "RESPONSE", "MECHANISM", "SINCE", "ENDS", "OFFENCE", "BECAUSE OF"}}
+	if fleet {
+		rows[0][0] = "HOST\tTARGET"
+	}
 	for _, b := range blocks {
 		end := left(b.Until, now)
 		if b.State != "" && b.State != "in force" {
@@ -81,6 +91,9 @@ func printBlocks(w io.Writer, blocks []api.Block, now time.Time) {
 		target := b.Target.String()
 		if b.Addresses > 0 {
 			target += fmt.Sprintf(" (%d addresses)", b.Addresses)
+		}
+		if fleet {
+			target = hostName(b.Host) + "\t" + target
 		}
 		rows = append(rows, []string{target, b.Command, b.Mechanism, when(b.Since), end, offence(b.Rung), b.By})
 	}
@@ -117,9 +130,16 @@ func printReceipts(w io.Writer, rs []riposte.Receipt) {
 		fmt.Fprintln(w, "nothing on record")
 		return
 	}
+	fleet := slices.ContainsFunc(rs, func(r riposte.Receipt) bool { return r.Host != "000" && r.Host != "" })
 	rows := [][]string{{"TIME", "OUTCOME", "TARGET", "RESPONSE", "MECHANISM", "BECAUSE OF", "WORDS"}}
 	for _, r := range rs {
 		rows = append(rows, []string{when(r.Time), r.Outcome.String(), r.Target.String(), r.Command, r.Mechanism, r.By, words(r)})
+	}
+	if fleet {
+		rows[0][0] = "HOST\tTIME"
+		for i, r := range rs {
+			rows[i+1][0] = hostName(r.Host) + "\t" + rows[i+1][0]
+		}
 	}
 	table(w, rows)
 }
@@ -166,6 +186,9 @@ func printWhy(w io.Writer, why api.Why) {
 		fmt.Fprintf(w, "nothing on record about %s\n", why.Target)
 		return
 	}
+	fleet := slices.ContainsFunc(why.Orders, func(o api.WhyOrder) bool {
+		return slices.ContainsFunc(o.Receipts, func(r riposte.Receipt) bool { return r.Host != "000" && r.Host != "" })
+	})
 	for i, o := range why.Orders {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -180,6 +203,9 @@ func printWhy(w io.Writer, why api.Why) {
 		fmt.Fprintf(w, "  response   %s on %s, because of %s\n", o.Order.Command.Name, o.Order.Target, o.Order.By)
 		for _, r := range o.Receipts {
 			line := fmt.Sprintf("  %-10s %s", r.Outcome, r.Time.Local().Format("2006-01-02 15:04:05.000"))
+			if fleet {
+				line += " on " + hostName(r.Host)
+			}
 			if r.Mechanism != "" {
 				line += " by " + r.Mechanism
 			}
@@ -221,12 +247,16 @@ func newBlockCommand(e *env) *cobra.Command {
 				return err
 			}
 			rs, err := c.Block(cmd.Context(), r)
+			if err == nil && r.Where == "all" && len(rs) > 0 && !e.json {
+				return errors.Join(e.receipts(rs, nil), follow(cmd.Context(), e, c, rs[0].Order))
+			}
 			return e.receipts(rs, err)
 		},
 	}
 	cmd.Flags().StringVar(&r.Command, "command", "", "name of the <command> to use")
 	cmd.Flags().DurationVar(&r.For, "for", 0, "how long, such as 10m or 24h (default: until undone)")
 	cmd.Flags().BoolVar(&r.Force, "force", false, "pass the guard; recorded with your name")
+	placeFlags(cmd, &r.Where)
 	return cmd
 }
 
@@ -255,6 +285,7 @@ func newUnblockCommand(e *env) *cobra.Command {
 	cmd.Flags().StringVar(&r.Order, "order", "", "the order with this id")
 	cmd.Flags().BoolVar(&r.All, "all", false, "everything that is in force")
 	cmd.Flags().BoolVar(&r.Forgive, "forgive", false, "forget the offences too")
+	placeFlags(cmd, &r.Where)
 	return cmd
 }
 

@@ -18,14 +18,20 @@ import (
 )
 
 func newRunCommand(e *env) *cobra.Command {
+	cmd := newRoleCommand(e, daemon.Alone)
+	cmd.Use = "run"
+	cmd.Short = "Guard this host until stopped"
+	cmd.Long = "Follows the logs that the configuration names, judges their lines and carries out the\n" +
+		"responses, on this host, in the foreground. Without configuration it uses a built-in one.\n" +
+		"SIGHUP reads configuration and rules again. A stop keeps what is in force (on_stop)."
+	return cmd
+}
+
+// newRoleCommand runs a daemon.
+func newRoleCommand(e *env, role daemon.Role) *cobra.Command {
 	var config string
 	var observe, stdin bool
 	cmd := &cobra.Command{
-		Use:   "run",
-		Short: "Guard this host until stopped",
-		Long: "Follows the logs that the configuration names, judges their lines and carries out the\n" +
-			"responses, on this host, in the foreground. Without configuration it uses a built-in one.\n" +
-			"SIGHUP reads configuration and rules again. A stop keeps what is in force (on_stop).",
 		Args: args(none),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			read := func() (*settings.Settings, error) {
@@ -53,8 +59,8 @@ func newRunCommand(e *env) *cobra.Command {
 				return s, err
 			}
 			o := daemon.Options{
-				Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),
-				Ready: func(st api.Status) { e.ready(st, !stdin) },
+				Role: role, Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),
+				Ready: func(st api.Status) { e.ready(st, !stdin && role != daemon.Agent) },
 			}
 			if stdin {
 				o.Input = e.in

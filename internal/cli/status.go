@@ -42,6 +42,13 @@ func printScreen(w io.Writer, s *api.Status) {
 	fmt.Fprintf(w, "riposte %s on %s, dialect %s, mode %s\n\n", s.Version, s.Host, s.Dialect, mode)
 	fmt.Fprintf(w, "config    %s\n", s.Config)
 	fmt.Fprintf(w, "rules     %s\n", s.Rules)
+	for i, words := range s.Fleet {
+		head := s.Role
+		if i > 0 {
+			head = ""
+		}
+		fmt.Fprintf(w, "%-9s %s\n", head, words)
+	}
 	head := "watching"
 	for _, src := range s.Sources {
 		line := src.Name

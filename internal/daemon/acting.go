@@ -20,6 +20,7 @@ import (
 	"riposte/internal/enforce/mail"
 	"riposte/internal/enforce/script"
 	"riposte/internal/enforce/webhook"
+	"riposte/internal/fleet"
 	"riposte/internal/guard"
 	"riposte/internal/host"
 	"riposte/internal/ossec"
@@ -29,7 +30,7 @@ import (
 
 // registry lists the mechanisms of this host as settings and configuration
 // want them.
-func registry(s *settings.Settings, cfg *conf.Config, reexec func() error) (*all.Registry, error) {
+func registry(s *settings.Settings, cfg *conf.Config, reexec func() error, managers func(context.Context) ([]netip.AddrPort, error)) (*all.Registry, error) {
 	m := mail.Options{
 		Server: first(s.Mail.Host, cfg.Global.SMTPServer), Port: s.Mail.Port, TLS: mail.TLS(s.Mail.TLS), User: s.Mail.User,
 		From: first(s.Mail.From, cfg.Global.EmailFrom), To: s.Mail.To, Host: s.HostName(),
@@ -53,7 +54,7 @@ func registry(s *settings.Settings, cfg *conf.Config, reexec func() error) (*all
 		Roots:     []string{s.Root},
 		Mail:      m,
 		Webhook:   webhook.Options{URL: s.Webhook.URL, Host: s.HostName(), EncodeAlert: encodeAlert},
-		Isolate:   isolation(s),
+		Isolate:   isolation(s, managers),
 		Script: script.Options{
 			Dir: s.BinDir(), Host: s.HostName(), Generation: script.Generation(s.Script.Generation), Pins: s.Script.Pins,
 			User: s.Script.User, Limit: s.Script.Timeout, Parallel: s.Script.Parallel, Output: s.Script.OutputLimit, EncodeAlert: encodeAlert,
@@ -61,10 +62,13 @@ func registry(s *settings.Settings, cfg *conf.Config, reexec func() error) (*all
 	}), nil
 }
 
+// alone is who manages a host that is alone.
+func alone(context.Context) ([]netip.AddrPort, error) { return nil, nil }
+
 // isolation says whom an isolated host still talks to.
-func isolation(s *settings.Settings) isolate.Options {
+func isolation(s *settings.Settings, managers func(context.Context) ([]netip.AddrPort, error)) isolate.Options {
 	o := isolate.Options{
-		Managers: func(context.Context) ([]netip.AddrPort, error) { return nil, nil }, // a host that is alone has none
+		Managers: managers,
 		Admins:   func(context.Context) ([]netip.Addr, error) { return host.Sessions() },
 		DHCP:     true,
 	}
@@ -91,7 +95,7 @@ func first(words ...string) string {
 
 // mechanism says by what a command would be carried out on this host.
 func mechanism(s *settings.Settings, cfg *conf.Config, cmd riposte.Command) (string, error) {
-	r, err := registry(s, cfg, func() error { return nil })
+	r, err := registry(s, cfg, func() error { return nil }, alone)
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +111,7 @@ func mechanism(s *settings.Settings, cfg *conf.Config, cmd riposte.Command) (str
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // newGuard makes the guard that settings and configuration ask for.
-func newGuard(s *settings.Settings, cfg *conf.Config) (*guard.Guard, error) {
+func newGuard(s *settings.Settings, cfg *conf.Config, peers func() ([]netip.Addr, error)) (*guard.Guard, error) {
 	o := guard.Options{
 		Lookup:   lookup,
 		Account:  account,
@@ -132,12 +136,33 @@ func newGuard(s *settings.Settings, cfg *conf.Config) (*guard.Guard, error) {
 	if s.Guard.Sessions {
 		o.Sessions = host.Sessions
 	}
+	o.Peers = peers
 	allow, err := allowList(s, cfg)
 	if err != nil {
 		return nil, err
 	}
 	o.Allow = allow
 	return guard.New(o)
+}
+
+// guardBounds are the bounds that the settings ask for.
+func guardBounds(s *settings.Settings) guard.Bounds {
+	o := guard.Options{WidestV4: s.Guard.WidestIPv4, WidestV6: s.Guard.WidestIPv6, Limit: guard.Limit(s.Guard.Limit),
+		Limits: map[string]guard.Limit{}, Breaker: guard.Breaker(s.Guard.Breaker)}
+	for name, l := range s.Guard.Limits {
+		o.Limits[name] = guard.Limit(l)
+	}
+	return o.Bounds()
+}
+
+// bundleBounds are the bounds that the server asks for.
+func bundleBounds(b *fleet.Bundle) guard.Bounds {
+	o := guard.Options{WidestV4: b.WidestV4, WidestV6: b.WidestV6, Limit: guard.Limit(b.Limit), Limits: map[string]guard.Limit{},
+		Breaker: guard.Breaker{Targets: b.Breaker.Targets, Within: b.Breaker.Within, Cooldown: b.Breaker.Cooldown}}
+	for name, l := range b.Limits {
+		o.Limits[name] = guard.Limit(l)
+	}
+	return o.Bounds()
 }
 
 // allowList joins the allow lists of riposte.yaml and ossec.conf.
@@ -209,9 +234,9 @@ func guardWords(s *settings.Settings, cfg *conf.Config) []string {
 // a self-test in another network namespace.
 func Opener(s *settings.Settings, executable string) func() (enforce.Mechanism, error) {
 	return func() (enforce.Mechanism, error) {
-		alone := *s
-		alone.Bin = "/nonexistent" // the built-in one is to be tested
-		r, err := registry(&alone, &conf.Config{}, nil)
+		own := *s
+		own.Bin = "/nonexistent" // the built-in one is to be tested
+		r, err := registry(&own, &conf.Config{}, nil, alone)
 		if err != nil {
 			return nil, err
 		}

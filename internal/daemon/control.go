@@ -36,6 +36,12 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 		Events: d.events.Load(), Alerts: d.fired.Load(), Orders: d.orders.Load(), Refused: d.refused.Load(),
 		Problems: slices.Concat(d.problems, d.journal.Problems()),
 	}
+	switch {
+	case d.server != nil:
+		s.Role, s.Fleet = "server", d.server.words()
+	case d.agent != nil:
+		s.Role, s.Fleet = "agent", d.agent.words()
+	}
 	if w.Observing != "" {
 		s.Mode, s.Reason = "observe", w.Observing
 	}
@@ -55,7 +61,7 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 		r := api.Response{Command: e.Command, Words: e.String()}
 		choice := d.registry.Choose(w.Config.Responses[i].Command.Command)
 		switch p := w.Config.Responses[i]; {
-		case !p.Place.All && !p.Place.Server && !p.Place.Local && !slices.Contains(p.Agents, "000"):
+		case d.opt.Role == Alone && !p.Place.All && !p.Place.Server && !p.Place.Local && !slices.Contains(p.Agents, "000"):
 			r.Problem = "it is for another host; this one is alone, and 000"
 		case choice.Err != nil:
 			r.Problem = oneLine(choice.Err)
@@ -130,6 +136,9 @@ func (c *control) Why(ctx context.Context, target string) (api.Why, error) {
 	for _, s := range stories {
 		w.Orders = append(w.Orders, api.WhyOrder{Order: s.Order, Receipts: s.Receipts})
 	}
+	if err == nil && c.server != nil {
+		err = c.server.why(ctx, &w)
+	}
 	return w, err
 }
 
@@ -179,6 +188,9 @@ func (c *control) Block(ctx context.Context, r api.BlockRequest) ([]riposte.Rece
 		ID: (*Daemon)(c).ids.New(now), Command: cmd, Target: t, Place: riposte.Place{Server: true},
 		Timeout: r.For, Issued: now, By: r.By, Force: r.Force,
 	}
+	if r.Where != "" {
+		return c.elsewhere(ctx, r.Where, o)
+	}
 	return c.executor.Do(ctx, []riposte.Order{o})
 }
 
@@ -209,6 +221,9 @@ func commandFor(commands []conf.Command, name string, t riposte.Target) (riposte
 
 // Unblock implements api.Control.
 func (c *control) Unblock(ctx context.Context, r api.UnblockRequest) ([]riposte.Receipt, error) {
+	if r.Where != "" {
+		return c.unblockElsewhere(ctx, r)
+	}
 	sel := executor.Selection{All: r.All, Command: r.Command, Filter: journal.Filter{Order: r.Order}}
 	var carved []riposte.Receipt
 	if r.Target != "" {
@@ -404,7 +419,7 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 			return api.Reloaded{}, &api.Error{Message: fmt.Sprintf("nothing was reloaded: %v", err), Hint: "see riposte check"}
 		}
 	}
-	w, err := Load(s, &d.ids)
+	w, err := d.load(s)
 	if err != nil {
 		e := &api.Error{Message: "nothing was reloaded: errors in the configuration", Hint: "see riposte check"}
 		for _, f := range w.Report.Findings {
@@ -415,24 +430,24 @@ func (d *Daemon) Reload(ctx context.Context) (api.Reloaded, error) {
 		}
 		return api.Reloaded{}, e
 	}
-	allow, err := allowList(s, w.Config)
-	if err != nil {
+	if _, err := allowList(s, w.Config); err != nil {
 		return api.Reloaded{}, &api.Error{Message: fmt.Sprintf("nothing was reloaded: %v", err)}
 	}
 	engine := w.Engine(true, d.facts.Add)
 	if err := d.watch(w); err != nil {
 		return api.Reloaded{}, &api.Error{Message: fmt.Sprintf("nothing was reloaded: %v", err)}
 	}
-	d.guard.SetAllow(allow)
 	d.world.Store(w)
-	d.pipeline.Swap(engine)
-	if err := d.guard.Refresh(ctx); err != nil {
-		d.log.Warn("the guard does not know everything", "error", err)
+	if d.pipeline != nil {
+		d.pipeline.Swap(engine)
 	}
-	if n, err := d.executor.Recheck(ctx); err != nil {
+	if err := d.applyGuard(ctx, w); err != nil {
 		return api.Reloaded{}, err
-	} else if n > 0 {
-		d.log.Info("took back what the new allow list protects", "responses", n)
+	}
+	if d.server != nil {
+		if err := d.server.pushBundle(ctx, w); err != nil {
+			return api.Reloaded{}, fmt.Errorf("reloaded here, but the agents do not know yet: %w", err)
+		}
 	}
 	out := api.Reloaded{Config: w.ConfigName, Rules: w.RulesName}
 	for _, f := range w.Report.Findings {

@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,8 +30,20 @@ import (
 	"riposte/internal/settings"
 )
 
+// Role is what a daemon is in a fleet.
+type Role uint8
+
+// A host that is alone judges and acts for itself. A server also does so for its
+// agents; an agent reads and acts, and its server judges.
+const (
+	Alone Role = iota
+	Server
+	Agent
+)
+
 // Options say how a daemon is built.
 type Options struct {
+	Role     Role
 	Settings *settings.Settings
 	// Again reads the settings once more, for a reload.
 	Again   func() (*settings.Settings, error)
@@ -58,7 +72,9 @@ type Daemon struct {
 	breaker   breaker
 	alerts    *alertlog.Writer
 	facts     *facts.Store
-	pipeline  *analysis.Pipeline
+	pipeline  *analysis.Pipeline // nil on an agent
+	server    *server            // nil unless this is one
+	agent     *agent             // likewise
 	batches   chan riposte.Batch
 	positions positions
 	recent    recent
@@ -86,7 +102,7 @@ var ErrReexec = errors.New("restart of riposte ordered")
 // in force stays so, unless the settings say otherwise.
 func Run(ctx context.Context, opt Options) (err error) {
 	d := &Daemon{opt: opt, log: opt.Log, since: time.Now(), reexec: make(chan struct{}, 1), ended: make(chan error, 1), batches: make(chan riposte.Batch, 64), breaker: newBreaker()}
-	world, err := Load(opt.Settings, &d.ids)
+	world, err := d.load(opt.Settings)
 	if err != nil {
 		return &ConfigError{World: world}
 	}
@@ -119,10 +135,22 @@ func (d *Daemon) open(w *World) (err error) {
 		return err
 	}
 	d.alerts.Parallel(s.Threads())
-	if d.guard, err = newGuard(s, w.Config); err != nil {
+	id, peers, managers := "000", none, alone
+	switch d.opt.Role {
+	case Server:
+		if err := d.openServer(w); err != nil {
+			return err
+		}
+	case Agent:
+		if err := d.openAgent(s); err != nil {
+			return err
+		}
+		id, peers, managers = d.agent.credentials.ID, d.agent.peers, d.agent.servers
+	}
+	if d.guard, err = newGuard(s, w.Config, peers); err != nil {
 		return err
 	}
-	if d.registry, err = registry(s, w.Config, d.restart); err != nil {
+	if d.registry, err = registry(s, w.Config, d.restart, managers); err != nil {
 		return err
 	}
 	if err := d.openMechanisms(w); err != nil {
@@ -130,7 +158,7 @@ func (d *Daemon) open(w *World) (err error) {
 	}
 	d.executor = executor.New(executor.Options{
 		Journal: d.journal, Guard: d.guard, Resolve: d.registry.Resolve, Mechanisms: d.registry.Mechanisms(),
-		Host: "000", Observe: func(riposte.Command) bool { return d.world.Load().Observing != "" }, OnStop: executor.OnStop(s.OnStop),
+		Host: id, Observe: d.observes, OnStop: executor.OnStop(s.OnStop),
 		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log, Boot: host.Boot(), Elapsed: host.SinceBoot(),
 		Rest: debug.FreeOSMemory,
 	})
@@ -147,8 +175,69 @@ func (d *Daemon) open(w *World) (err error) {
 		return fmt.Errorf("read positions: %w", err)
 	}
 	d.positions.stored = stored
+	if d.agent != nil {
+		d.positions.stored = d.agent.positions(stored)
+		return d.applyGuard(context.Background(), w)
+	}
+	if d.server != nil {
+		d.positions.after = d.server.judged
+	}
 	d.pipeline = analysis.NewPipeline(engine, s.Threads(), d.judged)
 	return nil
+}
+
+// none is who manages a host that is alone.
+func none() ([]netip.Addr, error) { return nil, nil }
+
+// load builds the world that this role needs.
+func (d *Daemon) load(s *settings.Settings) (*World, error) {
+	if d.opt.Role == Agent {
+		return LoadAgent(s, &d.ids)
+	}
+	return Load(s, &d.ids)
+}
+
+// observes reports whether a command is only observed here.
+func (d *Daemon) observes(c riposte.Command) bool {
+	w := d.world.Load()
+	return w.Observing != "" || slices.Contains(w.Settings.Observe, c.Name) || d.agent != nil && d.agent.observes(c.Name)
+}
+
+// applyGuard has the guard protect what the configuration of w says, and on an
+// agent what the server says besides: the stricter holds. What is protected now
+// and was acted on is let go.
+func (d *Daemon) applyGuard(ctx context.Context, w *World) error {
+	allow, err := allowList(w.Settings, w.Config)
+	if err != nil {
+		return err
+	}
+	bounds := guardBounds(w.Settings)
+	if d.agent != nil {
+		b := d.agent.bundle.Load()
+		entries, err := bundleEntries(b)
+		if err != nil {
+			return err
+		}
+		allow = append(allow, entries...)
+		if b != nil {
+			bounds = bounds.Stricter(bundleBounds(b))
+		}
+	}
+	d.guard.SetAllow(allow)
+	d.guard.SetBounds(bounds)
+	if err := d.guard.Refresh(ctx); err != nil {
+		d.log.Warn("the guard does not know everything", "error", err)
+	}
+	select {
+	case <-d.executor.Ready():
+	default:
+		return nil // it is just starting, and looks itself
+	}
+	n, err := d.executor.Recheck(ctx)
+	if n > 0 {
+		d.log.Info("took back what the new allow list protects", "responses", n)
+	}
+	return err
 }
 
 // openEngine makes the analysis engine, with what the one before the start had
@@ -196,7 +285,7 @@ func (d *Daemon) openMechanisms(w *World) error {
 // close closes what open opened, back to front.
 func (d *Daemon) close() error {
 	var errs []error
-	for _, c := range []io.Closer{closer(d.registry), closer(d.alerts), closer(d.facts), closer(d.journal)} {
+	for _, c := range []io.Closer{closer(d.registry), closer(d.agent), closer(d.server), closer(d.alerts), closer(d.facts), closer(d.journal)} {
 		if c != nil {
 			errs = append(errs, c.Close())
 		}
@@ -254,13 +343,22 @@ func (d *Daemon) run(ctx context.Context) error {
 
 	var judging sync.WaitGroup
 	judging.Go(func() {
-		if err := d.pipeline.Run(acting, d.batches); err != nil && acting.Err() == nil {
-			cancel(fmt.Errorf("analysis: %w", err))
+		if err := d.judge(ctx, acting); err != nil && acting.Err() == nil {
+			cancel(err)
 		}
 	})
+	switch {
+	case d.server != nil:
+		start(acting, "fleet", d.server.run)
+	case d.agent != nil:
+		start(acting, "fleet", d.agent.run)
+	}
 	sources, stopSources := context.WithCancel(ctx)
 	defer stopSources()
 	d.inputs.ctx = sources
+	if d.server != nil {
+		d.inputs.group.Go(func() { d.server.lead(sources) })
+	}
 	if err := d.watch(d.world.Load()); err != nil {
 		cancel(err)
 	}
@@ -306,6 +404,26 @@ func (d *Daemon) run(ctx context.Context) error {
 	stopActing()
 	parts.Wait()
 	return stopped(ctx)
+}
+
+// judge judges what the sources read, or hands it to the server. It ends when
+// there are no more sources.
+func (d *Daemon) judge(ctx, acting context.Context) error {
+	// Room in a full spool, or a broker that is away, is not waited for when
+	// riposte is to stop.
+	patient, give := context.WithCancel(acting)
+	defer give()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, give) })()
+	if d.agent != nil {
+		return d.agent.collect(patient, d.batches)
+	}
+	if d.server != nil {
+		d.server.patient = patient
+	}
+	if err := d.pipeline.Run(acting, d.batches); err != nil && patient.Err() == nil {
+		return fmt.Errorf("analysis: %w", err)
+	}
+	return nil
 }
 
 // repair sets the host right now and then: somebody may have flushed the
@@ -380,41 +498,74 @@ func (d *Daemon) restart() error {
 // judged takes alerts from the analysis: log, plan, order. It returns only when
 // the orders are in the journal, so that the position behind them may be stored.
 func (d *Daemon) judged(alerts []*riposte.Alert, done *riposte.Batch) error {
-	d.answer(alerts)
-	if done != nil {
+	replayed := false
+	if d.server != nil {
+		alerts, replayed = d.server.fresh(alerts, done)
+	}
+	if err := d.answer(alerts); err != nil {
+		return err
+	}
+	if done != nil && !replayed {
 		d.events.Add(uint64(len(done.Events)))
 		d.positions.set(done.Source, done.Position)
 	}
 	return nil
 }
 
-// answer logs alerts and submits what they call for.
-func (d *Daemon) answer(alerts []*riposte.Alert) {
+// answer logs alerts and submits what they call for. An error means that riposte
+// is being stopped and that the alerts are to be answered after the next start.
+func (d *Daemon) answer(alerts []*riposte.Alert) error {
 	if len(alerts) == 0 {
-		return
+		return nil
 	}
 	d.fired.Add(uint64(len(alerts)))
-	if err := d.alerts.WriteAlerts(alerts); err != nil {
+	logged := alerts
+	if d.server != nil {
+		logged = d.server.written.missing(alerts)
+	}
+	if err := d.alerts.WriteAlerts(logged); err != nil {
 		d.log.Error("cannot write alerts", "error", err)
 	}
 	planner := d.world.Load().Planner
-	var orders []riposte.Order
+	var own, others []riposte.Order
+	var to [][]string
 	for _, a := range alerts {
 		os, _ := planner.Plan(a)
 		for i := range os {
-			if here(&os[i]) {
-				orders = append(orders, os[i])
+			o := &os[i]
+			if a.Number != 0 { // judged again, it is the same order
+				o.ID = response.IDFor(a.Time, fmt.Sprintf("%s %d", a.ID, i))
+			}
+			mine := here(o)
+			if d.server != nil {
+				var ids []string
+				if ids, mine = d.server.route(o); len(ids) > 0 {
+					others, to = append(others, *o), append(to, ids)
+				}
+			}
+			if mine {
+				own = append(own, *o)
 			}
 		}
 	}
-	if len(orders) == 0 {
-		return
+	if len(own) > 0 {
+		if err := d.carry(context.Background(), own); err != nil {
+			d.log.Error("cannot take orders", "count", len(own), "error", err)
+		}
 	}
+	if len(others) == 0 {
+		return nil
+	}
+	d.orders.Add(uint64(len(others)))
+	return d.server.issue(d.server.patient, others, to)
+}
+
+// carry has orders carried out on this host. It returns when they are in the
+// journal.
+func (d *Daemon) carry(ctx context.Context, orders []riposte.Order) error {
 	d.orders.Add(uint64(len(orders)))
 	d.recent.add(orders)
-	if err := d.executor.Submit(context.Background(), orders); err != nil {
-		d.log.Error("cannot take orders", "count", len(orders), "error", err)
-	}
+	return d.executor.Submit(ctx, orders)
 }
 
 // here reports whether a host that is alone carries out an order: it is the
@@ -430,6 +581,12 @@ func here(o *riposte.Order) bool {
 func (d *Daemon) notify(r riposte.Receipt) {
 	d.aggregate.note(&r)
 	d.breaker.note(&r, d.guard)
+	if d.agent != nil {
+		select {
+		case d.agent.acted <- struct{}{}:
+		default: // it knows
+		}
+	}
 	line := alertlog.Response{Time: r.Time, Host: d.world.Load().Settings.HostName()}
 	switch r.Outcome {
 	case riposte.Refused, riposte.Failed, riposte.Expired:
@@ -493,7 +650,9 @@ func (c *recent) get(id string) *riposte.Order {
 // crash repeats at most that second's lines, and a repeated order is harmless.
 type positions struct {
 	journal *journal.Journal
-	before  func() // stores what the lines in front of a position have taught
+	before  func()                                   // stores what the lines in front of a position have taught
+	after   func(context.Context, map[string]string) // is told what was stored; nil: nobody is
+	writing sync.Mutex
 	mu      sync.Mutex
 	stored  map[string]string
 	fresh   map[string]string
@@ -529,16 +688,18 @@ func (p *positions) run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			if err := p.flush(); err != nil {
+			if err := p.flush(ctx); err != nil {
 				return err
 			}
 		case <-ctx.Done():
-			return p.flush()
+			return p.flush(context.WithoutCancel(ctx))
 		}
 	}
 }
 
-func (p *positions) flush() error {
+func (p *positions) flush(ctx context.Context) error {
+	p.writing.Lock() // what is newer is stored later
+	defer p.writing.Unlock()
 	p.mu.Lock()
 	fresh := p.fresh
 	p.fresh = nil
@@ -553,6 +714,9 @@ func (p *positions) flush() error {
 	}
 	if err := p.journal.SetPositions(fresh); err != nil {
 		return fmt.Errorf("store positions: %w", err)
+	}
+	if p.after != nil {
+		p.after(ctx, fresh)
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func FlushAlone(ctx context.Context, s *settings.Settings, by string, log *slog.
 		return out, fmt.Errorf("open the journal: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	if d.registry, err = registry(s, &conf.Config{}, nil); err != nil {
+	if d.registry, err = registry(s, &conf.Config{}, nil, alone); err != nil {
 		return out, err
 	}
 	if err := d.openMechanisms(&World{Settings: s, Config: &conf.Config{}}); err != nil {

@@ -82,9 +82,25 @@ func CheckOptions(s *settings.Settings, into *World) check.Options {
 // world holds the report alone.
 func Load(s *settings.Settings, ids *response.IDs) (*World, error) {
 	w := &World{Settings: s}
-	w.Report = check.Run(CheckOptions(s, w))
+	return w, w.load(CheckOptions(s, w), ids)
+}
+
+// LoadAgent builds the world of an agent: it reads and acts, and has no rules.
+func LoadAgent(s *settings.Settings, ids *response.IDs) (*World, error) {
+	w := &World{Settings: s}
+	o := CheckOptions(s, w)
+	o.Rules = func(*settings.Settings, *conf.Config) ([]response.Rule, []ossec.Finding) {
+		w.Set, w.RulesName = &rules.Set{Dialect: s.Dialect}, "none: the server judges"
+		return nil, nil
+	}
+	return w, w.load(o, ids)
+}
+
+func (w *World) load(o check.Options, ids *response.IDs) error {
+	s := w.Settings
+	w.Report = check.Run(o)
 	if w.Report.Failed() || w.Set == nil {
-		return w, ErrConfig
+		return ErrConfig
 	}
 	w.Config = w.Report.Config
 	w.ConfigName = w.Report.File
@@ -94,7 +110,7 @@ func Load(s *settings.Settings, ids *response.IDs) (*World, error) {
 	}
 	w.Observing = w.observing()
 	w.Planner = response.New(w.Config, s.Dialect, ids)
-	return w, nil
+	return nil
 }
 
 // builtinConfig is the configuration of a host that has none. Where a journal is

@@ -109,6 +109,7 @@ type Bundle struct {
 	WidestV4 int              `json:"widest_v4"` // length of the shortest prefix that may be acted on
 	WidestV6 int              `json:"widest_v6"`
 	Observe  []string         `json:"observe,omitempty"` // commands that are only observed
+	Canary   map[string]int   `json:"canary,omitempty"`  // commands that only so many of a hundred agents carry out
 }
 
 // Limit bounds a command; 0 is without bound.

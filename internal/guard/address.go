@@ -149,9 +149,9 @@ func (g *Guard) address(t riposte.Target) *Refusal {
 
 func (g *Guard) widest(p netip.Prefix) int {
 	if p.Addr().Is4() {
-		return g.o.WidestV4
+		return int(g.widestV4.Load())
 	}
-	return g.o.WidestV6
+	return int(g.widestV6.Load())
 }
 
 // covers says how what was asked for touches what is protected.

@@ -84,6 +84,8 @@ type Guard struct {
 
 	sessions sessions
 	meter    meter
+
+	widestV4, widestV6 atomic.Int32
 }
 
 // New returns a guard. Until the first Refresh it knows neither this host's
@@ -113,6 +115,7 @@ func New(o Options) (*Guard, error) {
 	g := &Guard{o: o, allow: o.Allow, names: map[string][]netip.Addr{}}
 	g.sessions.ask = o.Sessions
 	g.meter = newMeter(o)
+	g.SetBounds(o.Bounds())
 	g.rebuild()
 	return g, nil
 }

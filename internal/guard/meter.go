@@ -87,6 +87,8 @@ func (g *Guard) Admit(o *riposte.Order, held int) error {
 }
 
 func (m *meter) admit(o *riposte.Order, held int, now time.Time) *Refusal {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	limit, ok := m.limits[o.Command.Name]
 	if !ok {
 		limit = m.limit
@@ -94,8 +96,6 @@ func (m *meter) admit(o *riposte.Order, held int, now time.Time) *Refusal {
 	if m.breaker.Targets == 0 && limit == (Limit{}) || o.Force {
 		return nil
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if r := m.trip(o.Target, now); r != nil {
 		return r
 	}

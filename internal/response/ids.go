@@ -3,6 +3,7 @@ package response
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"sync"
@@ -37,6 +38,21 @@ func (g *IDs) New(now time.Time) string {
 		}
 	}
 	g.last = id
+	return text(id)
+}
+
+// IDFor returns the name of the order that a cause of the given time always has,
+// whoever asks and however often.
+func IDFor(t time.Time, cause string) string {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:8], uint64(t.UnixMilli())<<16)
+	sum := sha256.Sum256([]byte(cause))
+	copy(id[6:], sum[:])
+	return text(id)
+}
+
+// text writes a name as a ULID.
+func text(id [16]byte) string {
 	// 128 bits are 26 characters when two zero bits stand before them.
 	var b [17]byte
 	carry := byte(0)

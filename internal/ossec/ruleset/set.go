@@ -4,6 +4,8 @@
 package ruleset
 
 import (
+	"time"
+
 	"riposte/internal/ossec"
 	"riposte/internal/ossec/pattern"
 )
@@ -51,6 +53,17 @@ func (s *Set) FieldIDBytes(lower []byte) int {
 		return id
 	}
 	return -1
+}
+
+// Lookback is the longest time for which any rule remembers events.
+func (s *Set) Lookback() time.Duration {
+	most := 0
+	for _, r := range s.Rules {
+		if r.Correlate != nil {
+			most = max(most, r.Timeframe)
+		}
+	}
+	return time.Duration(most) * time.Second
 }
 
 // Nodes is the number of nodes in the rule tree; Node.Index is below it.

@@ -1,0 +1,228 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"riposte"
+	"riposte/internal/fleet"
+	"riposte/internal/fleet/identity"
+	"riposte/internal/fleet/spool"
+)
+
+// AgentOptions are what an agent's end of the link is made of.
+type AgentOptions struct {
+	Credentials *identity.Credentials
+	Dir         string // where the credentials are stored again when they change
+	Spool       *spool.Spool
+	Connect     []nats.Option // besides those of the credentials
+
+	// Cursor is the sequence of the last order dealt with, and SetCursor stores
+	// it, at once and for good when now is true.
+	Cursor    uint64
+	SetCursor func(seq uint64, now bool) error
+	// Orders takes orders; it returns when they are in the journal.
+	Orders func(context.Context, []riposte.Order) error
+	// Undo takes back what the server says.
+	Undo func(context.Context, fleet.Undo) error
+	// Bundle checks a bundle, uses it, and stores it. After an error the one
+	// before is still in use.
+	Bundle  func(context.Context, fleet.Bundle) error
+	Version uint64 // of the bundle in use
+
+	// Receipts reads the journal: receipts after a number, and the number to go
+	// on from. ReceiptsFrom is where to begin, ReceiptsSent stores how far the
+	// broker has them, Acted says that there are new ones.
+	Receipts     func(ctx context.Context, after int64, limit int) ([]riposte.Receipt, int64, error)
+	ReceiptsFrom int64
+	ReceiptsSent func(last int64) error
+	Acted        <-chan struct{}
+
+	// Presence fills in what the link does not know.
+	Presence func(*fleet.Presence)
+	Log      *slog.Logger
+}
+
+// beatEvery is how often an agent gives a sign of life.
+const beatEvery = 10 * time.Second
+
+// Agent is an agent's end of the link.
+type Agent struct {
+	o     AgentOptions
+	nc    *nats.Conn
+	js    jetstream.JetStream
+	codec *fleet.Codec
+
+	cursor      atomic.Uint64
+	version     atomic.Uint64
+	bundleError atomic.Pointer[string]
+	skew        time.Duration // the server's clock less this one's
+	live        chan *nats.Msg
+	resync      chan struct{}
+	seen        map[string]uint64 // by subject: the last sequence of it
+	synced      atomic.Bool
+}
+
+// NewAgent connects, or begins trying to: an agent works without its server.
+func NewAgent(o AgentOptions) (*Agent, error) {
+	a := &Agent{
+		o: o, codec: fleet.NewCodec(), live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{},
+	}
+	a.cursor.Store(o.Cursor)
+	a.version.Store(o.Version)
+	var err error
+	again := func(*nats.Conn) { a.ask() }
+	if a.nc, err = connect(strings.Join(o.Credentials.URLs, ","), o.Log, append(o.Credentials.Options(), o.Connect...),
+		nats.ConnectHandler(again), nats.ReconnectHandler(again)); err != nil {
+		return nil, err
+	}
+	if a.js, err = jetstream.New(a.nc, jetstream.WithPublishAsyncMaxPending(maxUnacked+1), jetstream.WithPublishAsyncTimeout(patience)); err != nil {
+		a.nc.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close drops the connection.
+func (a *Agent) Close() { a.nc.Close() }
+
+// Connected reports whether the broker can be reached now.
+func (a *Agent) Connected() bool { return a.nc.IsConnected() }
+
+// Cursor is the sequence of the last order dealt with.
+func (a *Agent) Cursor() uint64 { return a.cursor.Load() }
+
+// Bundle is the version of the bundle in use, and why a newer one is not.
+func (a *Agent) Bundle() (version uint64, problem string) {
+	if p := a.bundleError.Load(); p != nil {
+		problem = *p
+	}
+	return a.version.Load(), problem
+}
+
+// Address is the address by which this host reaches the server, "" when it does
+// not.
+func (a *Agent) Address() string { return a.nc.ConnectedAddr() }
+
+// ask has the orders asked for.
+func (a *Agent) ask() {
+	select {
+	case a.resync <- struct{}{}:
+	default: // it is going to happen
+	}
+}
+
+// Run serves the link until ctx ends. What cannot be sent meanwhile waits in the
+// spool and the journal.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for _, to := range []string{fleet.All, a.o.Credentials.ID} {
+		if _, err := a.nc.ChanSubscribe(fleet.LiveSubject(to), a.live); err != nil {
+			return fmt.Errorf("subscribe to %s: %w", fleet.LiveSubject(to), err)
+		}
+	}
+	var parts sync.WaitGroup
+	for name, part := range map[string]func(context.Context) error{
+		"events": a.uploadEvents, "receipts": a.uploadReceipts, "orders": a.takeOrders, "presence": a.beat,
+	} {
+		parts.Go(func() {
+			if err := part(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("fleet: %s: %w", name, err))
+			}
+		})
+	}
+	parts.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err // ErrNewKey among them
+	}
+	return nil
+}
+
+// beat gives signs of life.
+func (a *Agent) beat(ctx context.Context) error {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		if a.nc.IsConnected() {
+			st := a.o.Spool.Stats()
+			p := fleet.Presence{ID: a.o.Credentials.ID, Name: a.o.Credentials.Name, Now: time.Now(), Cursor: a.Cursor(),
+				SpoolRecords: st.Records, SpoolBytes: st.Bytes, Oldest: st.Oldest, Dropped: uint64(st.Lost)}
+			if ip, err := a.nc.GetClientIP(); err == nil {
+				p.Address = ip.String()
+			}
+			if key, err := a.o.Credentials.PublicKey(); err == nil {
+				p.Key = key
+			}
+			p.Bundle, p.BundleError = a.Bundle()
+			a.o.Presence(&p)
+			b, err := fleet.Encode(p)
+			if err == nil {
+				err = a.nc.Publish(fleet.PresenceSubject(p.ID), b)
+			}
+			if err != nil {
+				a.o.Log.Debug("no sign of life", "error", err)
+			}
+		}
+		wait := tick.C
+		if !a.synced.Load() { // it has just connected, or is about to: be seen soon
+			wait = time.After(time.Second)
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// ErrNewKey is what Run returns when the agent has a new key: the link is to be
+// made anew, with the credentials that are stored now.
+var ErrNewKey = errors.New("this agent has a new key")
+
+// rotate makes a new key and asks for credentials for it.
+func (a *Agent) rotate(ctx context.Context) error {
+	c := *a.o.Credentials
+	seed, public, err := identity.NewKey()
+	if err != nil {
+		return err
+	}
+	b, err := fleet.Encode(fleet.RekeyRequest{Key: public})
+	if err != nil {
+		return err
+	}
+	var reply fleet.RekeyReply
+	for try := range 3 { // with the same key: an answer may be lost
+		rctx, cancel := context.WithTimeout(ctx, patience)
+		var m *nats.Msg
+		m, err = a.nc.RequestWithContext(rctx, fleet.RekeySubject(c.ID), b)
+		cancel()
+		if err == nil {
+			err = fleet.Decode(m.Data, &reply)
+			break
+		}
+		if err := pause(ctx, time.Duration(try+1)*time.Second); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if reply.Error != "" {
+		return errors.New(reply.Error)
+	}
+	c.Seed, c.JWT = seed, reply.JWT
+	if err := c.Save(a.o.Dir); err != nil {
+		return err
+	}
+	return ErrNewKey
+}

@@ -1,0 +1,231 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"riposte"
+	"riposte/internal/fleet"
+)
+
+// takeOrders takes orders as they come, and asks for those it may have missed:
+// after every (re)connection, and when the numbers of a subject leave a gap.
+func (a *Agent) takeOrders(ctx context.Context) error {
+	a.ask()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.resync:
+			retry.Reset(0)
+		case <-retry.C:
+			if !a.nc.IsConnected() {
+				a.synced.Store(false)
+				continue // the connection asks when it is there
+			}
+			if err := a.sync(ctx); err != nil && ctx.Err() == nil {
+				a.synced.Store(false)
+				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
+				retry.Reset(time.Second)
+			}
+		case m := <-a.live:
+			if err := a.take(ctx, a.gather(m)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// gather takes along what has arrived meanwhile.
+func (a *Agent) gather(m *nats.Msg) []*nats.Msg {
+	ms := []*nats.Msg{m}
+	for len(ms) < 1024 {
+		select {
+		case m := <-a.live:
+			ms = append(ms, m)
+		default:
+			return ms
+		}
+	}
+	return ms
+}
+
+// take deals with live messages. An error means that the journal cannot be
+// written.
+func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
+	var es []fleet.Envelope
+	for _, m := range ms {
+		e, err := fleet.Open(signedCore(m), a.o.Credentials.OrderKeys, a.o.Credentials.ID)
+		if err != nil {
+			a.o.Log.Error("a message that claims to be the server's is refused", "subject", m.Subject, "error", err)
+			continue
+		}
+		if e.Seq == 0 { // stands outside the log
+			es = append(es, e)
+			continue
+		}
+		seen := max(a.seen[m.Subject], a.o.Cursor)
+		if e.Seq <= seen {
+			a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
+			continue
+		}
+		if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64); err != nil || last > seen {
+			a.ask() // what was missed comes before this, with this
+			break
+		}
+		a.seen[m.Subject] = e.Seq
+		es = append(es, e)
+	}
+	return a.carry(ctx, es)
+}
+
+// sync asks for all orders after the cursor.
+func (a *Agent) sync(ctx context.Context) error {
+	id := a.o.Credentials.ID
+	for {
+		q, err := fleet.Encode(fleet.SyncRequest{After: a.Cursor(), Bundle: a.version.Load()})
+		if err != nil {
+			return err
+		}
+		before := time.Now()
+		rctx, cancel := context.WithTimeout(ctx, patience)
+		m, err := a.nc.RequestWithContext(rctx, fleet.SyncSubject(id), q)
+		cancel()
+		if err != nil {
+			return err
+		}
+		var r fleet.SyncReply
+		if err := fleet.Decode(m.Data, &r); err != nil {
+			return err
+		}
+		if r.Error != "" {
+			return errors.New(r.Error)
+		}
+		now := time.Now()
+		a.skew = r.Now.Sub(before.Add(now.Sub(before) / 2))
+		var es []fleet.Envelope
+		if r.Bundle != nil {
+			if e, err := fleet.Open(*r.Bundle, a.o.Credentials.OrderKeys, id); err != nil {
+				a.o.Log.Error("a bundle that claims to be the server's is refused", "error", err)
+			} else {
+				es = append(es, e)
+			}
+		}
+		for _, s := range r.Orders {
+			e, err := fleet.Open(s, a.o.Credentials.OrderKeys, id)
+			switch {
+			case err != nil:
+				a.o.Log.Error("an order that claims to be the server's is refused", "error", err)
+			case e.Seq <= a.Cursor():
+				a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
+			default:
+				es = append(es, e)
+			}
+		}
+		if err := a.carry(ctx, es); err != nil {
+			return err
+		}
+		// Everything up to the head is dealt with, whomever it was for. A head that
+		// nothing signed vouches for does not move the cursor.
+		for _, to := range []string{fleet.All, id} {
+			subject := fleet.LiveSubject(to)
+			a.seen[subject] = max(a.seen[subject], a.Cursor())
+		}
+		if !r.More {
+			if !a.synced.Swap(true) {
+				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)
+			}
+			return nil
+		}
+		if len(r.Orders) == 0 {
+			return errors.New("the server says that there is more, and gives nothing")
+		}
+	}
+}
+
+// carry deals with messages in their order: orders that follow each other go to
+// the executor at once.
+func (a *Agent) carry(ctx context.Context, es []fleet.Envelope) error {
+	var orders []riposte.Order
+	var upTo uint64
+	flush := func(now bool) error {
+		if len(orders) > 0 {
+			if err := a.o.Orders(ctx, orders); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("orders cannot be taken: %w", err)
+			}
+			orders = nil
+		}
+		if upTo > a.Cursor() && ctx.Err() == nil {
+			a.cursor.Store(upTo)
+			return a.o.SetCursor(upTo, now)
+		}
+		return nil
+	}
+	for i := range es {
+		e := &es[i]
+		if e.Kind == fleet.KindOrder {
+			var o riposte.Order
+			if err := fleet.Decode(e.Body, &o); err != nil {
+				a.o.Log.Error("an order is not understood", "sequence", e.Seq, "error", err)
+			} else {
+				o.Issued = o.Issued.Add(-a.skew) // by this host's clock
+				orders = append(orders, o)
+			}
+			upTo = max(upTo, e.Seq)
+			continue
+		}
+		if err := flush(false); err != nil {
+			return err
+		}
+		if err := a.other(ctx, e); errors.Is(err, ErrNewKey) {
+			upTo = max(upTo, e.Seq)
+			return errors.Join(flush(true), err)
+		} else if err != nil {
+			a.o.Log.Error("what the server wants cannot be done", "kind", e.Kind, "error", err)
+		}
+		upTo = max(upTo, e.Seq)
+		// An undo that came twice would take back what was ordered after it.
+		if err := flush(true); err != nil {
+			return err
+		}
+	}
+	return flush(false)
+}
+
+// other deals with what is no order.
+func (a *Agent) other(ctx context.Context, e *fleet.Envelope) error {
+	switch e.Kind {
+	case fleet.KindUndo:
+		var u fleet.Undo
+		if err := fleet.Decode(e.Body, &u); err != nil {
+			return err
+		}
+		return a.o.Undo(ctx, u)
+	case fleet.KindBundle:
+		var b fleet.Bundle
+		if err := fleet.Decode(e.Body, &b); err != nil {
+			return err
+		}
+		if b.Version <= a.version.Load() {
+			return nil
+		}
+		if err := a.o.Bundle(ctx, b); err != nil {
+			words := fmt.Sprintf("version %d: %v", b.Version, err)
+			a.bundleError.Store(&words)
+			return fmt.Errorf("the bundle of version %d is not used: %w", b.Version, err)
+		}
+		a.version.Store(b.Version)
+		a.bundleError.Store(nil)
+		return nil
+	case fleet.KindRotate:
+		return a.rotate(ctx)
+	}
+	return errors.New("this riposte does not know what that is")
+}

@@ -1,0 +1,273 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"riposte"
+	"riposte/internal/fleet"
+)
+
+// positionKey is where the leading server keeps how far events are judged.
+const positionKey = "judged"
+
+// judged is how far events have been judged.
+type judged struct {
+	Seq  uint64    `json:"seq"`
+	Time time.Time `json:"time"` // when the broker stored that message
+}
+
+// numberBits are the bits of an event's number that count within a message; the
+// others are the message's place in the stream.
+const numberBits = 20
+
+// Number returns the place in the stream of the message that an event with this
+// number came in.
+func Number(event uint64) (seq uint64) { return event >> numberBits }
+
+// windowPrefix begins the name of the position that remembers which messages of
+// an agent were judged.
+const windowPrefix = "agent:"
+
+// Events reads what the agents saw, as a source of the analysis. It is run on
+// the leading server only.
+//
+// It begins with what was judged already, as far back as rules look, so that
+// they remember it: Replayed reports whether an event is of that kind, and what
+// it causes is to be dropped. Then each message of an agent comes once, however
+// often it was sent.
+type Events struct {
+	s         *Server
+	positions map[string]string
+
+	mu       sync.Mutex
+	at       judged // as stored
+	replayed uint64
+	marks    []judged // one a few seconds, for the clearing
+	agents   map[string]*history
+	settled  chan struct{}
+	once     sync.Once
+}
+
+// Events returns the events of the fleet. positions are those that Run's batches
+// had when they were stored last.
+func (s *Server) Events(positions map[string]string) *Events {
+	return &Events{s: s, positions: positions, agents: map[string]*history{}, settled: make(chan struct{})}
+}
+
+// Replayed reports whether the event with this number had been judged before
+// this server began to lead.
+func (e *Events) Replayed(number uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return Number(number) <= e.replayed
+}
+
+// Run sends batches of events until ctx ends. The source of a batch is the agent.
+func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
+	if err := e.load(ctx); err != nil {
+		return err
+	}
+	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: e.at.Seq + 1}
+	if e.at.Seq > 0 && e.s.o.KeepFor > 0 {
+		start := e.at.Time.Add(-e.s.o.KeepFor)
+		cfg = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}
+	}
+	live := e.at.Seq == 0
+	if live {
+		e.restore()
+	}
+	return e.s.followFrom(ctx, fleet.EventStream, cfg, func(m jetstream.Msg, seq uint64) error {
+		if !live && seq > e.replayed {
+			live = true
+			e.restore()
+		}
+		b, err := e.batch(m, seq)
+		if err != nil {
+			e.s.o.Log.Warn("events that are not understood are left out", "agent", tail(m.Subject()), "error", err)
+		}
+		if b == nil {
+			return nil
+		}
+		select {
+		case out <- *b:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	})
+}
+
+// load reads how far events have been judged.
+func (e *Events) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	entry, err := e.s.state.Get(ctx, positionKey)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read how far events are judged: %w", err)
+	}
+	if err := json.Unmarshal(entry.Value(), &e.at); err != nil {
+		return fmt.Errorf("how far events are judged: %w", err)
+	}
+	e.mu.Lock()
+	e.replayed = e.at.Seq
+	e.mu.Unlock()
+	return nil
+}
+
+// restore adds what is on record about the agents' messages to what the replay
+// showed.
+func (e *Events) restore() {
+	for key, text := range e.positions {
+		id, ok := strings.CutPrefix(key, windowPrefix)
+		if !ok {
+			continue
+		}
+		_, _, stored, err := parsePosition(text)
+		if err != nil {
+			e.s.o.Log.Warn("a position is not understood", "agent", id, "error", err)
+			continue
+		}
+		e.history(id).join(stored)
+	}
+	e.once.Do(func() { close(e.settled) })
+}
+
+// Settled is closed when everything that was judged before has been read again.
+func (e *Events) Settled() <-chan struct{} { return e.settled }
+
+// history is what is remembered of an agent's messages.
+func (e *Events) history(id string) *history {
+	h := e.agents[id]
+	if h == nil {
+		h = &history{}
+		e.agents[id] = h
+	}
+	return h
+}
+
+// parsePosition reads the position of a batch: its message's place in the stream
+// and time, and what had come of the agent by then.
+func parsePosition(text string) (seq uint64, ns int64, h history, err error) {
+	f := strings.Fields(text)
+	if len(f) != 3 {
+		return 0, 0, nil, fmt.Errorf("%q is not a position of an agent", text)
+	}
+	if seq, err = strconv.ParseUint(f[0], 10, 64); err != nil {
+		return 0, 0, nil, err
+	}
+	if ns, err = strconv.ParseInt(f[1], 10, 64); err != nil {
+		return 0, 0, nil, err
+	}
+	h, err = parseHistory(f[2])
+	return seq, ns, h, err
+}
+
+// batch makes events of a message. nil: there is nothing to judge.
+func (e *Events) batch(m jetstream.Msg, seq uint64) (*riposte.Batch, error) {
+	id := tail(m.Subject())
+	b := &riposte.Batch{Source: windowPrefix + id}
+	ev, err := e.s.codec.DecodeEvents(m.Data())
+	if err != nil {
+		return nil, err
+	}
+	known := e.history(id)
+	if !known.take(ev.Epoch, ev.N) {
+		return nil, nil // it was here before
+	}
+	name, ip, ok := e.s.agent(id)
+	if !ok {
+		name = id // removed since; what it saw is still true
+	}
+	agent := riposte.Agent{ID: id, Name: name, IP: ip}
+	n := 0
+	for i := range ev.Batches {
+		n += len(ev.Batches[i].Events)
+	}
+	if n >= 1<<numberBits {
+		return nil, fmt.Errorf("%d events in one message", n)
+	}
+	b.Events = make([]riposte.Event, 0, n)
+	for i := range ev.Batches {
+		for _, event := range ev.Batches[i].Events {
+			event.Agent = agent
+			event.Number = seq<<numberBits | uint64(len(b.Events))
+			b.Events = append(b.Events, event)
+		}
+	}
+	var at time.Time
+	if meta, err := m.Metadata(); err == nil {
+		at = meta.Timestamp
+	}
+	b.Position = fmt.Sprintf("%d %d %s", seq, at.UnixNano(), known)
+	return b, nil
+}
+
+// Judged is told the positions of batches that are judged, and says so to the
+// broker: from there on another server would go on. It also clears what no rule
+// looks back to.
+func (e *Events) Judged(ctx context.Context, positions map[string]string) error {
+	e.mu.Lock()
+	at := e.at
+	for key, text := range positions {
+		if !strings.HasPrefix(key, windowPrefix) {
+			continue
+		}
+		seq, ns, _, err := parsePosition(text)
+		if err != nil {
+			e.mu.Unlock()
+			return fmt.Errorf("position of %s: %w", key, err)
+		}
+		if seq > at.Seq {
+			at = judged{Seq: seq, Time: time.Unix(0, ns).UTC()}
+		}
+	}
+	moved := at.Seq > e.at.Seq
+	e.mu.Unlock()
+	if !moved {
+		return nil
+	}
+	if !e.s.leading.Load() {
+		return ErrDeposed
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := e.s.state.Put(ctx, positionKey, encode(at)); err != nil {
+		return fmt.Errorf("store how far events are judged: %w", err)
+	}
+	e.mu.Lock()
+	e.at = at
+	clear := e.clearing(at)
+	e.mu.Unlock()
+	if clear > 0 {
+		if err := e.s.events.Purge(ctx, jetstream.WithPurgeSequence(clear)); err != nil {
+			return fmt.Errorf("clear judged events: %w", err)
+		}
+	}
+	return nil
+}
+
+// clearing returns the sequence up to which (not including) no rule looks back,
+// 0 when there is nothing new to clear.
+func (e *Events) clearing(at judged) uint64 {
+	if n := len(e.marks); n == 0 || at.Time.Sub(e.marks[n-1].Time) >= max(e.s.o.KeepFor/16, 10*time.Second) {
+		e.marks = append(e.marks, at)
+	}
+	var clear uint64
+	for len(e.marks) > 1 && at.Time.Sub(e.marks[1].Time) > e.s.o.KeepFor {
+		clear = e.marks[1].Seq
+		e.marks = e.marks[1:]
+	}
+	return clear
+}

@@ -1,0 +1,328 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"riposte"
+	"riposte/internal/fleet"
+)
+
+// Message is something that agents are to do.
+type Message struct {
+	ID   string // of the order: said again it is not done again
+	To   string // agent id, or fleet.All
+	Kind fleet.Kind
+	Body any
+}
+
+// The bounds of what a server keeps at hand of the log of orders, and of what it
+// publishes without waiting for an answer.
+const (
+	atHand      = 200_000
+	atHandBytes = 256 << 20
+	maxInFlight = 256
+)
+
+// entry is one message of the log of orders.
+type entry struct {
+	seq uint64
+	id  string
+	to  string
+	s   fleet.Signed
+}
+
+// book is the recent part of the log of orders, so that agents who come back all
+// at once are answered from memory.
+type book struct {
+	mu      sync.Mutex
+	entries []entry // by sequence
+	bytes   int
+	first   uint64 // the log is at hand from here on
+	head    uint64 // its last sequence
+	ids     map[string]uint64
+	moved   chan struct{} // closed and renewed when head moves
+}
+
+func (b *book) add(e entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.seq <= b.head {
+		return
+	}
+	b.entries = append(b.entries, e)
+	b.bytes += len(e.s.Body)
+	b.head = e.seq
+	if e.id != "" {
+		b.ids[e.id] = e.seq
+	}
+	drop := 0
+	for len(b.entries)-drop > atHand || b.bytes > atHandBytes {
+		old := &b.entries[drop]
+		b.bytes -= len(old.s.Body)
+		if b.ids[old.id] == old.seq {
+			delete(b.ids, old.id)
+		}
+		*old = entry{}
+		drop++
+	}
+	if drop > 0 {
+		b.entries = b.entries[drop:]
+		b.first = b.entries[0].seq
+	}
+	close(b.moved)
+	b.moved = make(chan struct{})
+}
+
+// knows reports whether an order is in the part of the log that is at hand.
+func (b *book) knows(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.ids[id]
+	return ok
+}
+
+func (b *book) last() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.head
+}
+
+// reach waits until everything up to seq is at hand.
+func (b *book) reach(ctx context.Context, seq uint64) error {
+	for {
+		b.mu.Lock()
+		head, moved := b.head, b.moved
+		b.mu.Unlock()
+		if head >= seq {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// after returns what is addressed to an agent after seq, at most limit, and
+// whether that is all there is. ok is false when the log is not at hand from
+// there on.
+func (b *book) after(seq uint64, me string, limit int) (out []fleet.Signed, upTo uint64, more, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if seq+1 < b.first {
+		return nil, 0, false, false
+	}
+	upTo = b.head
+	size := 0
+	// Entries are by sequence: look from the end, agents ask for the latest.
+	i := len(b.entries)
+	for i > 0 && b.entries[i-1].seq > seq {
+		i--
+	}
+	for ; i < len(b.entries); i++ {
+		e := &b.entries[i]
+		if e.to != fleet.All && e.to != me {
+			continue
+		}
+		size += 2*len(e.s.Body) + 512 // as JSON writes it
+		if len(out) == limit || size > fleet.MaxMessage*3/4 && len(out) > 0 {
+			return out, out2seq(b.entries[:i]), true, true
+		}
+		out = append(out, e.s)
+	}
+	return out, upTo, false, true
+}
+
+// out2seq is the last sequence of what was looked through.
+func out2seq(es []entry) uint64 { return es[len(es)-1].seq }
+
+// loadOrders brings the recent part of the log to hand.
+func (s *Server) loadOrders(ctx context.Context) error {
+	for {
+		info, err := s.orders.Info(ctx)
+		if err == nil {
+			st := info.State
+			first := st.FirstSeq
+			if st.LastSeq > atHand && st.LastSeq-atHand > first {
+				first = st.LastSeq - atHand
+			}
+			s.book.mu.Lock()
+			s.book.first, s.book.head = first, max(first, 1)-1
+			s.book.entries, s.book.bytes = nil, 0
+			s.book.ids, s.book.moved = map[string]uint64{}, make(chan struct{})
+			s.book.mu.Unlock()
+			return nil
+		}
+		s.o.Log.Warn("the log of orders cannot be read", "error", err)
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// followOrders keeps the log at hand current.
+func (s *Server) followOrders(ctx context.Context) error {
+	return s.follow(ctx, fleet.OrderStream, s.book.last()+1, func(m jetstream.Msg, seq uint64) error {
+		e := entry{seq: seq, id: m.Headers().Get(nats.MsgIdHdr), to: tail(m.Subject()), s: signed(m)}
+		s.book.add(e)
+		if seq > s.o.Ledger.Ordered() {
+			s.enter(ctx, e)
+		}
+		return nil
+	})
+}
+
+// enter writes an order into the ledger, for those who ask why.
+func (s *Server) enter(ctx context.Context, e entry) {
+	env, err := fleet.Open(e.s, []string{s.signer.Public()}, e.to)
+	if err != nil {
+		s.o.Log.Error("the log of orders holds what no server of this fleet signed", "sequence", e.seq, "error", err)
+		return
+	}
+	if env.Kind != fleet.KindOrder {
+		return
+	}
+	var o riposte.Order
+	if err = fleet.Decode(env.Body, &o); err == nil {
+		err = s.o.Ledger.Issued(ctx, []riposte.Order{o}, e.seq)
+	}
+	if err != nil {
+		s.o.Log.Warn("an order is not in the ledger", "sequence", e.seq, "error", err)
+	}
+}
+
+// follow hands over the messages of a stream from the given sequence on, in
+// their order and each once, until ctx ends or do fails.
+func (s *Server) follow(ctx context.Context, stream string, from uint64, do func(jetstream.Msg, uint64) error) error {
+	return s.followFrom(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1)}, do)
+}
+
+func (s *Server) followFrom(ctx context.Context, stream string, cfg jetstream.OrderedConsumerConfig, do func(jetstream.Msg, uint64) error) error {
+	cfg.InactiveThreshold = 30 * time.Second
+	c, err := s.js.OrderedConsumer(ctx, stream, cfg)
+	if err != nil {
+		return err
+	}
+	msgs, err := c.Messages(jetstream.PullMaxMessages(2048))
+	if err != nil {
+		return err
+	}
+	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)()
+	for {
+		m, err := msgs.Next()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		if err := do(m, meta.Sequence.Stream); err != nil {
+			return err
+		}
+	}
+}
+
+// Issue puts messages into the log of orders and returns when the broker has
+// them. It goes on trying until ctx ends, also while another server leads. Messages whose
+// ID is in the log already are left out.
+func (s *Server) Issue(ctx context.Context, ms []Message) error {
+	s.issuing.Lock()
+	defer s.issuing.Unlock()
+	bodies := make([]json.RawMessage, len(ms))
+	for i := range ms {
+		b, err := fleet.Encode(ms[i].Body)
+		if err != nil {
+			return fmt.Errorf("write %s %s: %w", ms[i].Kind, ms[i].ID, err)
+		}
+		bodies[i] = b
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		if !s.leading.Load() { // not yet, or not any more: whoever leads issues the same
+			if err := pause(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+			continue
+		}
+		done, err := s.issue(ctx, ms, bodies)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		s.o.Log.Warn("orders are not with the broker yet", "count", len(ms)-done, "error", err)
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+		if err := s.catchUp(ctx); err != nil {
+			s.o.Log.Warn("the log of orders cannot be read", "error", err)
+		}
+	}
+}
+
+// catchUp waits until the log at hand is the broker's.
+func (s *Server) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	info, err := s.orders.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return s.book.reach(ctx, info.State.LastSeq)
+}
+
+// issue publishes what is not in the log, one after the other, without waiting
+// for each answer. The broker takes a message only in its place: the first that
+// fails makes all behind it fail.
+func (s *Server) issue(ctx context.Context, ms []Message, bodies []json.RawMessage) (done int, err error) {
+	seq := s.book.last()
+	var futures []jetstream.PubAckFuture
+	for i := range ms {
+		m := &ms[i]
+		if m.ID != "" && s.book.knows(m.ID) {
+			continue
+		}
+		seq++
+		e, err := s.signer.Seal(fleet.Envelope{Seq: seq, To: m.To, Kind: m.Kind, Issued: time.Now(), Body: bodies[i]})
+		if err != nil {
+			return 0, err
+		}
+		opts := []jetstream.PublishOpt{jetstream.WithExpectLastSequence(seq - 1), jetstream.WithRetryAttempts(0)}
+		if m.ID != "" {
+			opts = append(opts, jetstream.WithMsgID(m.ID))
+		}
+		f, err := s.js.PublishMsgAsync(message(fleet.OrderSubject(m.To), e), opts...)
+		if err != nil {
+			return len(futures), err
+		}
+		futures = append(futures, f)
+	}
+	for i, f := range futures {
+		select {
+		case ack := <-f.Ok():
+			if ack.Duplicate {
+				return i, errors.New("the broker has it already")
+			}
+		case err := <-f.Err():
+			return i, err
+		case <-ctx.Done():
+			return i, ctx.Err()
+		}
+	}
+	// The next call continues from here: the log at hand must hold all of it.
+	return len(futures), s.book.reach(ctx, seq)
+}
