@@ -191,6 +191,11 @@ func (x *Executor) deliver(err error) {
 	}
 	clear(x.acks)
 	x.acks = x.acks[:0]
+	for _, t := range x.tallied {
+		close(t.done)
+	}
+	clear(x.tallied)
+	x.tallied = x.tallied[:0]
 }
 
 // maxTold bounds the receipts that wait for Notify.

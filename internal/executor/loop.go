@@ -36,6 +36,7 @@ type loop struct {
 	pushed   []*job        // since the last commit
 	out      []outgoing    // receipts of this cycle
 	acks     []*submission // whose orders this cycle has written
+	tallied  []*tally      // whose jobs are done
 	current  *submission   // taken in part
 	restored []*hold       // put back at the start, and not yet told
 	guard    *guard.Guard

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -52,14 +53,24 @@ func (a action) String() string {
 	return fmt.Sprintf("%s %s %d %s %d %v", a.Do, a.Command, a.Target, a.Time, a.Count, a.On)
 }
 
+// soak asks for lives that are long and hard, and for many of them: see
+// `make soak`.
+var soak = os.Getenv("RIPOSTE_SOAK") != ""
+
 // actions draws a life of a host.
 func actions() *rapid.Generator[[]action] {
+	things := []string{
+		"order", "order", "order", "order", "order", "order", "sleep", "sleep", "sleep", "undo", "undo all", "restart", "crash", "reboot",
+		"clock", "fail apply", "fail undo", "slow", "slow after", "vanish", "appear", "reconcile", "break",
+	}
+	least, most := 1, 60
+	if soak {
+		things = append(things, "order", "order", "order", "order", "crash", "crash", "crash", "crash", "crash", "reboot")
+		least, most = 40, 100
+	}
 	one := rapid.Custom(func(t *rapid.T) action {
 		return action{
-			Do: rapid.SampledFrom([]string{
-				"order", "order", "order", "order", "order", "order", "sleep", "sleep", "sleep", "undo", "undo all", "restart", "crash", "reboot",
-				"clock", "fail apply", "fail undo", "slow", "slow after", "vanish", "appear", "reconcile", "break",
-			}).Draw(t, "do"),
+			Do:      rapid.SampledFrom(things).Draw(t, "do"),
 			Command: rapid.SampledFrom([]string{"fw", "fw2", "sh", "sh2", "file", "once"}).Draw(t, "command"),
 			Target:  rapid.IntRange(1, 4).Draw(t, "target"),
 			Time:    rapid.SampledFrom([]time.Duration{0, time.Millisecond, 900 * time.Millisecond, sec, 5 * sec, 59 * sec, 61 * sec, 4 * mins, 8 * mins}).Draw(t, "time"),
@@ -67,7 +78,7 @@ func actions() *rapid.Generator[[]action] {
 			On:      rapid.Bool().Draw(t, "on"),
 		}
 	})
-	return rapid.SliceOfN(one, 1, 60)
+	return rapid.SliceOfN(one, least, most)
 }
 
 // life is a host that lives through actions, and remembers what it was asked.
@@ -293,12 +304,13 @@ func (l *life) calm() {
 	l.failing, l.dirty = false, false
 }
 
-// live lives through the actions and returns what went wrong.
-func live(t *testing.T, dir string, as []action) (errs []string) {
+// live lives through the actions and returns what went wrong, and how often the
+// host crashed.
+func live(t *testing.T, dir string, as []action) (errs []string, crashes int) {
 	synctest.Test(t, func(t *testing.T) {
 		rec := &recorder{TB: t}
-		defer func() { errs = rec.errs }()
 		l := newLife(rec, dir)
+		defer func() { errs, crashes = rec.errs, l.crashes }()
 		l.start()
 		for i, a := range as {
 			l.act(a)
@@ -325,7 +337,7 @@ func live(t *testing.T, dir string, as []action) (errs []string) {
 		l.agree()
 		l.stop()
 	})
-	return errs
+	return errs, crashes
 }
 
 // memory is a folder without a disk behind it, where there is one: the journal
@@ -343,7 +355,8 @@ func memory(t *testing.T) string {
 // host has, and nothing is left beyond its time.
 func TestProperty(t *testing.T) {
 	base := memory(t)
-	n := 0
+	n, crashes := 0, 0
+	start := time.Now()
 	rapid.Check(t, func(rt *rapid.T) {
 		as := actions().Draw(rt, "actions")
 		n++
@@ -352,8 +365,40 @@ func TestProperty(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		if errs := live(t, dir, as); len(errs) > 0 {
+		errs, crashed := live(t, dir, as)
+		crashes += crashed
+		if len(errs) > 0 {
 			rt.Fatalf("%s", strings.Join(errs[:min(len(errs), 10)], "\n"))
 		}
 	})
+	t.Logf("%d lives with %d crashes and restarts, seed %s, in %s", n, crashes, flag.Lookup("rapid.seed").Value, time.Since(start).Round(time.Second))
+	const enough = 10_000
+	if soak && crashes < enough {
+		t.Errorf("%d crashes are fewer than %d: give it more -rapid.checks", crashes, enough)
+	}
+}
+
+// What a crash may have left of a script, and cannot be undone, is not had once
+// more: not by the same command when its time is over, nor after one more crash.
+func TestWhatMayBeLeftIsNotHadTwice(t *testing.T) {
+	begun := []action{
+		{Do: "fail undo", Command: "sh", On: true}, // but for the target 2
+		{Do: "slow after", Command: "sh", Time: 5 * sec, On: true},
+		{Do: "order", Command: "sh2", Target: 3, Time: 59 * sec, Count: 1},
+		{Do: "crash"},
+		{Do: "sleep", Time: 8 * mins},
+	}
+	again := action{Do: "order", Command: "sh2", Target: 3, Time: 5 * sec, Count: 1}
+	f := func(more ...action) {
+		t.Helper()
+		if errs, _ := live(t, memory(t), append(begun[:len(begun):len(begun)], more...)); len(errs) > 0 {
+			t.Error(strings.Join(errs, "\n"))
+		}
+	}
+	f(again)
+	f(action{Do: "crash"}, again)
+	f(again, action{Do: "crash"}, again)
+	f(action{Do: "undo", Command: "sh2", Target: 3}, again)
+	f(action{Do: "order", Command: "sh", Target: 3, Time: 5 * sec, Count: 1})
+	f(action{Do: "fail undo", Command: "sh"}, again) // it can be undone after all
 }

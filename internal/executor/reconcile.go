@@ -63,7 +63,7 @@ func (x *Executor) Reconcile(ctx context.Context, repair bool, names ...string) 
 			r.tally.add(1)
 			x.list(l, r)
 		}
-		r.tally.jobDone()
+		x.jobDone(r.tally)
 	})
 	if err != nil {
 		return Report{}, err
@@ -147,7 +147,7 @@ func (x *Executor) compare(a *listing) {
 		x.compareEffects(l, a.effects, touched, r)
 	}
 	if r.tally != nil {
-		r.tally.jobDone()
+		x.jobDone(r.tally)
 	}
 }
 

@@ -128,6 +128,8 @@ func (m missing) Undo(_ context.Context, es []enforce.Effect) []enforce.Result  
 // takeUpOver has a response taken back that must not be in force any longer, and
 // reports whether it is one.
 func (x *Executor) takeUpOver(h *hold, now int64) bool {
+	// Of what has no state nobody knows whether it ever was in force.
+	h.doubt = h.phase != journal.Held && h.state == "" && h.def.lane.lister == nil
 	switch {
 	case h.phase == journal.Ending:
 		x.push(&job{kind: end, place: h.place(), hold: h, reason: "it was being taken back when riposte stopped", first: true})

@@ -35,7 +35,7 @@ func (x *Executor) settle(j *job, res *enforce.Result, moot bool) {
 	}
 	x.pop(j)
 	for _, t := range j.tallies {
-		t.jobDone()
+		x.jobDone(t)
 	}
 }
 
@@ -54,6 +54,7 @@ func (x *Executor) settleClean(j *job, res *enforce.Result, moot bool) {
 	switch {
 	case res.Err == nil && !moot:
 		x.setState(j.place, "", nil)
+		x.gone(j.place)
 	case res.Err == nil:
 	case h != nil && h.phase == journal.Pending && !h.over:
 		if b := x.find(h, begin); b != nil {
@@ -64,6 +65,7 @@ func (x *Executor) settleClean(j *job, res *enforce.Result, moot bool) {
 			x.pop(b)
 		}
 		h.tries++
+		h.doubt = true
 		x.troubles[h] = trouble{words: "riposte stopped in the middle of it, and what it may have left cannot be undone: " + res.Err.Error()}
 		x.clock.set(h, x.wall()+int64(backoff(int(h.tries))))
 		x.change(h)
@@ -133,7 +135,7 @@ func (x *Executor) inForce(j *job, res *enforce.Result, moot bool) {
 	if res.State != "" {
 		x.setState(j.place, res.State, h)
 	}
-	if h.took = false; h.phase == journal.Pending {
+	if h.took, h.doubt = false, false; h.phase == journal.Pending {
 		h.phase, h.tries = journal.Held, 0
 		delete(x.troubles, h)
 		x.clock.set(h, h.until)
@@ -425,7 +427,7 @@ func (x *Executor) ended(j *job, res *enforce.Result, moot bool) {
 	x.forget(h)
 	x.setState(j.place, state, nil)
 	if !moot {
-		j.place.holds(func(o *hold) bool { o.took = false; return true })
+		x.gone(j.place)
 	}
 	if other := x.anyHold(j.place); other != nil && moot {
 		r.Reason += fmt.Sprintf("; %s keeps it in force", other.def.command.Name)
@@ -435,6 +437,11 @@ func (x *Executor) ended(j *job, res *enforce.Result, moot bool) {
 		t.receipts = append(t.receipts, r)
 	}
 	x.passed.over = true
+}
+
+// gone notes that nothing is left at a place of what was there.
+func (x *Executor) gone(p place) {
+	p.holds(func(h *hold) bool { h.took, h.doubt = false, false; return true })
 }
 
 func (x *Executor) settleStray(j *job, res *enforce.Result, moot bool) {

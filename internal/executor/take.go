@@ -258,13 +258,16 @@ func (x *Executor) change(h *hold) {
 func (x *Executor) replace(old, h *hold) {
 	cause := x.cause(old)
 	old.cause, old.over = &cause, true
-	h.state, h.took = old.state, true
+	h.state, h.took, h.doubt = old.state, true, old.doubt
 	x.clock.set(old, 0)
 	delete(x.troubles, old)
 	if x.find(old, end) == nil {
 		r := x.holdReceipt(old, riposte.Failed)
 		r.Reason = fmt.Sprintf("it could not be undone, and is now in force again by order %s", h.cause.Order)
 		x.say(r, "", nil, 0)
+		if h.doubt {
+			x.push(&job{kind: clean, place: h.place(), def: h.def})
+		}
 		return
 	}
 	// Its row goes to the new order, and its last receipt is still to come.

@@ -189,7 +189,7 @@ func (x *Executor) letOff(h *hold) {
 func (x *Executor) takeBack(h *hold, reason, by string, t *tally) {
 	if h.over {
 		if t != nil {
-			t.jobDone()
+			x.jobDone(t)
 		}
 		return
 	}
@@ -270,12 +270,13 @@ func (t *tally) begin(n int) {
 	}
 }
 
-func (t *tally) jobDone() {
+// jobDone counts a job. Whoever waits is told once what came of it is written.
+func (x *Executor) jobDone(t *tally) {
 	t.left--
 	if t.progress != nil {
 		t.progress(t.total-t.left, t.total)
 	}
 	if t.left == 0 {
-		close(t.done)
+		x.tallied = append(x.tallied, t)
 	}
 }

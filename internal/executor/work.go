@@ -258,7 +258,8 @@ func (x *Executor) moot(j *job) (enforce.Result, bool) {
 		// What waits behind it is put in force after it.
 		return enforce.Result{}, x.held(j.place) != nil
 	case end:
-		if wanted {
+		// What may be there in part is undone before it is had anew.
+		if wanted && (!h.doubt || x.held(j.place) != nil) {
 			// Another command, or a newer order, has taken the effect over.
 			if j.place.lane.lister != nil && x.queueLen(j.place) == 1 && until != h.until {
 				x.push(&job{kind: renew, place: j.place, hold: x.anyHold(j.place)}) // the end may be sooner now
@@ -280,13 +281,10 @@ var errLate = errors.New("its time was over before its turn came")
 // errUncertain means that an effect must not be had for fear of having it twice.
 var errUncertain = errors.New("riposte was once stopped in the middle of putting the same in force, and what that may have left cannot be undone yet")
 
-// uncertain reports whether another hold may have left the effect, and its
-// cleaning fails.
+// uncertain reports whether a hold at the place may have left the effect, and
+// its cleaning fails.
 func (x *Executor) uncertain(h *hold) (found bool) {
-	h.place().holds(func(o *hold) bool {
-		found = o != h && o.phase == journal.Pending && !o.missing && o.tries > 0
-		return !found
-	})
+	h.place().holds(func(o *hold) bool { found = o.doubt; return !found })
 	return found
 }
 
