@@ -47,11 +47,10 @@ type scanLiteral struct {
 
 // gramTable finds the literals that have a gram: four bytes of a text in an
 // integer, with the bits set that tell upper from lower case. The top bits of a
-// gram's hash are its class; grams and uses are sorted by it.
+// gram's hash are its class; uses are sorted by it.
 type gramTable struct {
 	filter gramFilter
-	starts [1<<classBitCount + 1]uint32 // of each class in grams and uses
-	grams  []uint32
+	starts [1<<classBitCount + 1]uint32 // of each class in uses
 	uses   []gramUse
 }
 
@@ -75,6 +74,7 @@ func (f *gramFilter) has(hash uint64) bool {
 // gramUse is a literal that has a gram. Most places where a gram stands but not
 // the literal show by a second gram of it.
 type gramUse struct {
+	gram    uint32
 	near    uint32 // the second gram
 	shift   int32  // where that is, from the first
 	offset  int32  // of the first gram in the literal
@@ -136,11 +136,6 @@ func (s *Scanner) table() (t gramTable) {
 	rare := func(text string, at int) int {
 		return weight(text[at:at+4]) - 8*bits.Len16(*cell(text, at))
 	}
-	type choice struct {
-		gram uint32
-		use  gramUse
-	}
-	var chosen []choice
 	for k, l := range s.lits {
 		if len(l.text) < minLiteral {
 			continue
@@ -158,16 +153,14 @@ func (s *Scanner) table() (t gramTable) {
 					second, most = j, w
 				}
 			}
-			chosen = append(chosen, choice{gramAt(l.text, i), gramUse{gramAt(l.text, second), int32(second - i), int32(i), int32(k)}})
+			t.uses = append(t.uses, gramUse{gramAt(l.text, i), gramAt(l.text, second), int32(second - i), int32(i), int32(k)})
 		}
 	}
-	slices.SortStableFunc(chosen, func(a, b choice) int { return cmp.Compare(gramHash(a.gram), gramHash(b.gram)) })
-	t.grams, t.uses = make([]uint32, len(chosen)), make([]gramUse, len(chosen))
-	for i, c := range chosen {
-		h := gramHash(c.gram)
+	slices.SortStableFunc(t.uses, func(a, b gramUse) int { return cmp.Compare(gramHash(a.gram), gramHash(b.gram)) })
+	for i := range t.uses {
+		h := gramHash(t.uses[i].gram)
 		t.filter.add(h)
 		t.starts[gramClass(h)+1]++
-		t.grams[i], t.uses[i] = c.gram, c.use
 	}
 	for i := range 1 << classBitCount {
 		t.starts[i+1] += t.starts[i]
@@ -207,13 +200,12 @@ func (s *Scanner) Scan(text string, hits Bits) {
 // compare marks the literals that have the gram found at i and stand there.
 func (s *Scanner) compare(gram uint32, class uint64, text string, i int, hits Bits) {
 	t := &s.grams
-	from, to := t.starts[class], t.starts[class+1]
-	uses := t.uses[from:to]
-	for k, g := range t.grams[from:to] {
-		if g != gram {
+	uses := t.uses[t.starts[class]:t.starts[class+1]]
+	for k := range uses {
+		u := &uses[k]
+		if u.gram != gram {
 			continue
 		}
-		u := &uses[k]
 		if at := i + int(u.shift); at < 0 || at+4 > len(text) || gramAt(text, at) != u.near {
 			continue
 		}
