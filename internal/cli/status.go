@@ -74,7 +74,9 @@ func printScreen(w io.Writer, s *api.Status) {
 		}
 		head = ""
 	}
-	if len(s.Responses) == 0 {
+	if s.Role == "agent" {
+		fmt.Fprintf(w, "%-9s what the server orders\n", head)
+	} else if len(s.Responses) == 0 {
 		fmt.Fprintf(w, "%-9s nothing: the configuration has no active response\n", head)
 	}
 	head = "guarded"

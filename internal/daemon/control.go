@@ -57,6 +57,9 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 	}
 	d.inputs.Unlock()
 	explained, _ := w.Planner.Explain(known(w.Set))
+	if d.agent != nil {
+		explained = nil // its server decides
+	}
 	for i, e := range explained {
 		r := api.Response{Command: e.Command, Words: e.String()}
 		choice := d.registry.Choose(w.Config.Responses[i].Command.Command)
