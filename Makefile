@@ -11,7 +11,7 @@ TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server opens
 TOOL_staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOOL_govulncheck := golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: run build test lint bench conformance fuzz clean setup-test help
+.PHONY: run build test lint bench conformance fuzz soak clean setup-test help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ bench: build ## the figures of the documentation
 
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each
 	bench/fuzz.sh
+
+soak: setup-test ## at least 10,000 crashes and restarts, and kills at every step; SEED repeats one
+	bench/soak.sh
 
 clean: ## remove what was built
 	rm -rf build

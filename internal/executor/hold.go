@@ -111,6 +111,16 @@ func laterEnd(a, b int64, have bool) int64 {
 	return max(a, b)
 }
 
+// forced reports whether anything that wants the effect was ordered past what
+// is refused by default.
+func (p place) forced() (forced bool) {
+	p.holds(func(h *hold) bool {
+		forced = h.force && h.inForce()
+		return !forced
+	})
+	return forced
+}
+
 // state returns the mechanism's state for the place.
 func (p place) state() (state string) {
 	p.holds(func(h *hold) bool {

@@ -3,7 +3,9 @@ package executor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -466,6 +468,47 @@ func TestAReaderOfReceiptsThatHangs(t *testing.T) {
 		close(hang)
 		h.agree()
 		h.stop()
+	})
+}
+
+// What was ordered past a mechanism's own doubts stays so: when a second order
+// forces it, when the host is set right, and after a restart.
+func TestForceLasts(t *testing.T) {
+	var calls []string
+	note := func(e *enforce.Effect) enforce.Result {
+		calls = append(calls, fmt.Sprintf("%s %v", e.Target, e.Force))
+		return enforce.Result{Verified: true}
+	}
+	in(t, func(h *host) { h.fw.result = note }, func(h *host) {
+		want := func(what string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			h.fw.mu.Lock()
+			defer h.fw.mu.Unlock()
+			if slices.Sort(calls); !slices.Equal(calls, want) {
+				t.Errorf("%s: %q, want %q", what, calls, want)
+			}
+			calls = nil
+		}
+		forced := h.order("fw", addr(1), 0)
+		forced.Force = true
+		h.do(forced, h.order("fw", addr(2), time.Hour))
+		want("two orders", "203.0.0.1 true", "203.0.0.2 false")
+		second := h.order("fw2", addr(2), 2*time.Hour)
+		second.Force = true
+		h.do(second)
+		want("one more command", "203.0.0.2 true")
+		h.fw.mu.Lock()
+		clear(h.fw.table)
+		h.fw.mu.Unlock()
+		if _, err := h.x.Reconcile(context.Background(), true); err != nil {
+			t.Error(err)
+		}
+		want("put back", "203.0.0.1 true", "203.0.0.2 true")
+		h.stop()
+		clear(h.fw.table)
+		h.start()
+		want("after a restart", "203.0.0.1 true", "203.0.0.2 true")
 	})
 }
 

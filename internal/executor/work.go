@@ -356,20 +356,20 @@ func (x *Executor) effect(j *job) enforce.Effect {
 		until = j.hold.until
 	}
 	j.asked = until
-	e := enforce.Effect{Target: j.place.target, Until: instant(until), State: j.place.state()}
+	e := enforce.Effect{Target: j.place.target, Until: instant(until), State: j.place.state(), Force: j.place.forced()}
 	if j.def != nil {
 		e.Command = j.def.command
 	}
 	if len(j.claims) > 0 {
 		o := j.claims[0].order
-		e.Order, e.Alert, e.By, e.Force = o.ID, o.Alert, o.By, o.Force
+		e.Order, e.Alert, e.By, e.Force = o.ID, o.Alert, o.By, o.Force || e.Force
 		if j.kind == act {
 			e.Until, e.State = time.Time{}, ""
 		}
 		return e
 	}
 	if j.hold != nil {
-		e.Force = j.hold.force
+		e.Force = e.Force || j.hold.force
 		if j.kind == end {
 			e.State = j.hold.state
 		}
