@@ -22,11 +22,13 @@ import (
 	"riposte"
 	"riposte/bench/rig"
 	"riposte/internal/api"
+	"riposte/internal/journal"
 )
 
 func main() {
 	bin := flag.String("bin", "build/riposte", "the binary to measure")
 	n := flag.Int("blocks", 100000, "blocks")
+	known := flag.Int("offenders", 1000000, "offenders on record")
 	scripts := flag.Int("scripts", 1000, "orders for a script")
 	flag.Parse()
 	rig.Main("bench/scale", func() error {
@@ -39,6 +41,9 @@ func main() {
 			return err
 		}
 		if err := lateness(ctx, *bin, *n); err != nil {
+			return err
+		}
+		if err := offenders(ctx, *bin, *known); err != nil {
 			return err
 		}
 		return orders(ctx, *bin, *scripts)
@@ -222,6 +227,70 @@ func lateness(ctx context.Context, bin string, n int) error {
 	slices.Sort(late)
 	fmt.Printf("undo lateness of %d timers: median %v, p99 %v, max %v\n", n, late[n/2].Round(time.Millisecond),
 		late[n*99/100].Round(time.Millisecond), late[n-1].Round(time.Millisecond))
+	return nil
+}
+
+// offenders starts on a record of n of them, and looks some up.
+func offenders(ctx context.Context, bin string, n int) error {
+	g, err := rig.New(bin, "firewall-drop", time.Hour)
+	if err != nil {
+		return err
+	}
+	defer g.Remove()
+	path := filepath.Join(g.Dir, "state", "journal.db")
+	j, _, err := journal.Open(path, journal.Options{})
+	if err != nil {
+		return err
+	}
+	key := func(i int) riposte.Key {
+		const network, step = 1 << 24, 48271 // 11.0.0.0/8, in no order
+		a := i * step % network
+		t := riposte.Target{Kind: riposte.Address, Value: netip.AddrFrom4([4]byte{11, byte(a >> 16), byte(a >> 8), byte(a)}).String()}
+		return riposte.Key{Command: "answer", Target: t}
+	}
+	now := time.Now()
+	for i := 0; i < n; {
+		b := &journal.Batch{}
+		for ; len(b.Offenders) < 50_000 && i < n; i++ {
+			b.Offenders = append(b.Offenders, journal.Offender{Key: key(i), Count: 1, Last: now, Until: now})
+		}
+		if err := j.Commit(b); err != nil {
+			return err
+		}
+	}
+	const looks = 1000
+	var took []time.Duration
+	for i := range looks {
+		k := key(i * 7919 % n)
+		start := time.Now()
+		f, err := j.Ask(journal.Question{Offenders: []riposte.Key{k}})
+		took = append(took, time.Since(start))
+		if err != nil || f.Offenders[k].Count != 1 {
+			return fmt.Errorf("looking up %v: %w", k, err)
+		}
+	}
+	slices.Sort(took)
+	if err := j.Close(); err != nil {
+		return err
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	ready, err := g.Start(ctx)
+	if err != nil {
+		return err
+	}
+	defer g.Stop(syscall.SIGTERM)
+	if err := quiet(g); err != nil {
+		return err
+	}
+	held, err := g.Resident()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d offenders on record: looked up in %v (median) and %v (p99), started in %v, resident %d MB, file %d MB\n",
+		n, took[looks/2].Round(time.Microsecond), took[looks*99/100].Round(time.Microsecond), ready.Round(time.Millisecond), held>>20, st.Size()>>20)
 	return nil
 }
 
