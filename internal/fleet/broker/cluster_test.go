@@ -2,12 +2,15 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -141,11 +144,48 @@ func TestCluster(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) { test(t, p) })
 	}
+	t.Run("the roster", func(t *testing.T) { testRoster(t, p) })
 	t.Run("a node that is killed", func(t *testing.T) {
-		revoked := p.agent(t, "003")
-		claims, err := p.authority.AccountJWT(map[string]time.Time{must(t)(revoked.PublicKey()): time.Now()})
+		roster, err := identity.NewRoster(t.Context(), p.js, p.replicas, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
+		}
+		// The agents are removed within one second, one before the node dies and one
+		// after: what the node knows and what it misses have the same time.
+		agents := []*identity.Credentials{p.agent(t, "003"), p.agent(t, "004")}
+		recs := make([]identity.Record, len(agents))
+		for i, c := range agents {
+			if recs[i], err = roster.Add(t.Context(), fmt.Sprintf("agent-%d", i), nil, must(t)(c.PublicKey())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var enforcing sync.WaitGroup
+		enforcing.Go(func() {
+			for ctx.Err() == nil { // as a server does
+				if err := roster.Enforce(ctx, p.authority, p.system); err != nil {
+					time.Sleep(50 * time.Millisecond)
+				}
+			}
+		})
+		defer enforcing.Wait()
+		defer cancel()
+		out := func(c *identity.Credentials, url string) func() bool {
+			return func() bool {
+				one := *c
+				one.URLs = []string{url}
+				nc, err := nats.Connect(url, append(one.Options(), nats.NoReconnect(), nats.Timeout(time.Second))...)
+				if err == nil {
+					nc.Close()
+				}
+				return errors.Is(err, nats.ErrAuthorization)
+			}
+		}
+		if _, err := roster.Remove(t.Context(), recs[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		for _, url := range p.urls {
+			until(t, "the first agent to be out", out(agents[0], url))
 		}
 		js := p.js
 		kv, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "x", Replicas: 3})
@@ -161,26 +201,104 @@ func TestCluster(t *testing.T) {
 			return err == nil
 		})
 		// What is revoked meanwhile, the node learns when it is back.
-		until(t, "the revocation", func() bool {
-			_, err := p.system.Request(identity.ClaimsSubject, []byte(claims), 2*time.Second)
-			return err == nil
+		until(t, "the removal", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			_, err := roster.Remove(ctx, recs[1].ID)
+			return err == nil || errors.Is(err, identity.ErrNoAgent)
 		})
+		until(t, "the second agent to be out", out(agents[1], p.urls[1]))
 		nodes[0].start(t)
-		var last error
-		until(t, "the node to refuse the agent", func() bool {
-			one := *revoked
-			one.URLs = p.urls[:1]
-			nc, err := nats.Connect(p.urls[0], append(one.Options(), nats.NoReconnect(), nats.Timeout(time.Second))...)
-			if err == nil {
-				nc.Close()
-			}
-			last = err
-			return err != nil && strings.Contains(err.Error(), "uthorization")
-		})
-		if last == nil {
-			t.Error("let in")
+		until(t, "the node that was away to know", out(agents[1], p.urls[0]))
+		// A node with a configuration that is newer than all removals, and knows none.
+		nodes[0].kill()
+		dir := filepath.Dir(nodes[0].conf)
+		conf, err := os.ReadFile(nodes[0].conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forgetful, err := p.authority.AccountJWT(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := string(conf)[strings.Index(string(conf), p.authority.Account()+": ")+len(p.authority.Account())+2:]
+		old, _, _ = strings.Cut(old, "\n")
+		if err := os.WriteFile(filepath.Join(dir, confFile), []byte(strings.Replace(string(conf), old, forgetful, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		nodes[0].start(t)
+		for _, url := range p.urls {
+			until(t, "all nodes to know again", func() bool { return out(agents[0], url)() && out(agents[1], url)() })
 		}
 	})
+}
+
+// testRoster has two servers enrol at once, each with a roster of its own, and
+// hosts race for one token.
+func testRoster(t *testing.T, p *place) {
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	ids := map[string]int{}
+	rosters := make([]*identity.Roster, 2)
+	tokens, err := identity.NewTokens(t.Context(), p.js, p.replicas)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rosters {
+		if rosters[i], err = identity.NewRoster(t.Context(), p.js, p.replicas, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, _, err := tokens.Issue(t.Context(), p.authority, rosters[0], identity.IssueOptions{Name: "the-one", For: time.Hour, URLs: p.urls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := identity.ParseToken(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	won := 0
+	for i, r := range rosters {
+		all.Go(func() {
+			for n := range 10 {
+				_, key, err := identity.NewKey()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				rec, err := r.Add(t.Context(), fmt.Sprintf("host-%d-%d", i, n), nil, key)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				ids[rec.ID]++
+				mu.Unlock()
+			}
+			_, key, err := identity.NewKey()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			proof, err := token.Proof(key)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			switch _, _, err := tokens.Redeem(t.Context(), r, proof, key); {
+			case err == nil:
+				mu.Lock()
+				won++
+				mu.Unlock()
+			case !errors.Is(err, identity.ErrTokenUsed):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(ids) != 20 || won != 1 {
+		t.Errorf("%d ids for 20 agents, %d joined with one token", len(ids), won)
+	}
 }
 
 func TestClusterAnswers(t *testing.T) {

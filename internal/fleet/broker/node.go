@@ -40,17 +40,21 @@ type ExternalOptions struct {
 	Cluster       string
 	ClusterListen string
 	Routes        []string
+
+	// Revoked are the keys that are worth nothing, from [identity.Roster.Revoked].
+	// A node that starts with a new configuration knows no others until a server
+	// tells it.
+	Revoked map[string]time.Time
 }
 
 // Config writes the nats.conf with which a node of an external cluster serves
-// the fleet as the embedded broker does. It holds no private key. Claims that
-// were pushed to the cluster since, with newer revocations, stay in force when a
-// node starts with an older file.
+// the fleet as the embedded broker does. It holds no private key. What servers
+// told the cluster since stays in force when a node starts with an older file.
 func Config(a *identity.Authority, o ExternalOptions) (string, error) {
 	if err := o.check(); err != nil {
 		return "", fmt.Errorf("write a node's configuration: %w", err)
 	}
-	claims, err := a.AccountJWT(nil)
+	claims, err := a.AccountJWT(o.Revoked)
 	if err != nil {
 		return "", err
 	}

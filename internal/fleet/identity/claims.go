@@ -162,7 +162,7 @@ func (a *Authority) ServerUser() (claims string, seed []byte, err error) {
 func (a *Authority) SystemUser() (claims string, seed []byte, err error) {
 	return ownUser(a.system, func(c *jwt.UserClaims) {
 		c.Name = "server"
-		c.Pub.Allow.Add(ClaimsSubject)
+		c.Pub.Allow.Add(ClaimsSubject, lookupSubject(a.Account()))
 		c.Sub.Allow.Add("_INBOX.>", "$SYS.ACCOUNT."+a.Account()+".>")
 	})
 }
