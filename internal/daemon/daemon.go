@@ -342,8 +342,16 @@ func (d *Daemon) run(ctx context.Context) error {
 	start(acting, "breaker", d.watchBreaker)
 
 	var judging sync.WaitGroup
+	// Room in a full spool, or a broker that is away, is not waited for when
+	// riposte is to stop.
+	patient, give := context.WithCancel(acting)
+	defer give()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, give) })()
+	if d.server != nil {
+		d.server.patient = patient
+	}
 	judging.Go(func() {
-		if err := d.judge(ctx, acting); err != nil && acting.Err() == nil {
+		if err := d.judge(patient, acting); err != nil && acting.Err() == nil {
 			cancel(err)
 		}
 	})
@@ -408,17 +416,9 @@ func (d *Daemon) run(ctx context.Context) error {
 
 // judge judges what the sources read, or hands it to the server. It ends when
 // there are no more sources.
-func (d *Daemon) judge(ctx, acting context.Context) error {
-	// Room in a full spool, or a broker that is away, is not waited for when
-	// riposte is to stop.
-	patient, give := context.WithCancel(acting)
-	defer give()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, give) })()
+func (d *Daemon) judge(patient, acting context.Context) error {
 	if d.agent != nil {
 		return d.agent.collect(patient, d.batches)
-	}
-	if d.server != nil {
-		d.server.patient = patient
 	}
 	if err := d.pipeline.Run(acting, d.batches); err != nil && patient.Err() == nil {
 		return fmt.Errorf("analysis: %w", err)
@@ -508,6 +508,9 @@ func (d *Daemon) judged(alerts []*riposte.Alert, done *riposte.Batch) error {
 	if done != nil && !replayed {
 		d.events.Add(uint64(len(done.Events)))
 		d.positions.set(done.Source, done.Position)
+	}
+	if done != nil && d.server != nil {
+		d.server.finished(done)
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ type server struct {
 	ledger    *ledger.Ledger
 	link      atomic.Pointer[link.Server] // nil until the broker was reached
 	events    atomic.Pointer[link.Events] // nil unless this server leads
+	done      atomic.Uint64               // place in the stream of the last message that was judged
 	notices   chan riposte.Event
 	written   writtenAlerts
 	patient   context.Context // of what waits for the broker; set before anything is judged
@@ -171,21 +172,74 @@ func (s *server) lead(ctx context.Context) {
 	}
 	l := s.link.Load()
 	err := l.Lead(ctx, func(ctx context.Context) error {
-		if err := s.pushBundle(ctx, s.d.world.Load()); err != nil {
-			s.log.Error("the agents' configuration cannot be brought up to date", "error", err)
+		for ctx.Err() == nil {
+			err := s.follow(ctx, l)
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			s.log.Warn("the events of the agents cannot be read", "error", err)
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 		}
-		written, err := alertlog.Tail(s.d.world.Load().Settings.LogDir)
-		if err != nil {
-			return err
-		}
-		s.written.set(written)
-		e := l.Events(s.d.positions.all())
-		s.events.Store(e)
-		return e.Run(ctx, s.d.batches)
+		return nil
 	})
 	if err != nil && ctx.Err() == nil {
-		s.log.Error("the events of the agents cannot be read", "error", err)
+		s.log.Error("the fleet has no leader here", "error", err)
 	}
+}
+
+// follow judges events from where it is on record that they were judged.
+func (s *server) follow(ctx context.Context, l *link.Server) error {
+	w := s.d.world.Load()
+	if err := s.pushBundle(ctx, w); err != nil {
+		s.log.Error("the agents' configuration cannot be brought up to date", "error", err)
+	}
+	// What was read in an earlier turn is judged and on record before it could be
+	// read again.
+	if err := s.drain(ctx); err != nil {
+		return nil // ctx ended
+	}
+	if err := s.d.positions.flush(ctx); err != nil {
+		return err
+	}
+	written, err := alertlog.Tail(w.Settings.LogDir)
+	if err != nil {
+		return err
+	}
+	s.written.set(written)
+	e := l.Events(s.d.positions.all())
+	s.events.Store(e)
+	err = e.Run(ctx, s.d.batches)
+	// A stop waits a little: what is on its way is still judged and ordered.
+	return errors.Join(err, ignoreEnd(s.drain(s.patient)))
+}
+
+// ignoreEnd leaves out that somebody was asked to stop.
+func ignoreEnd(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// drain waits until what was read is judged.
+func (s *server) drain(ctx context.Context) error {
+	e := s.events.Load()
+	if e == nil {
+		return nil
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s.done.Load() < e.Sent() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // told makes an event of what happened to an agent, in OSSEC's words, so that
@@ -251,6 +305,13 @@ func (s *server) fresh(alerts []*riposte.Alert, done *riposte.Batch) (_ []*ripos
 		replayed = e.Replayed(done.Events[0].Number)
 	}
 	return alerts, replayed
+}
+
+// finished is told that a batch is judged and answered.
+func (s *server) finished(b *riposte.Batch) {
+	if len(b.Events) > 0 && b.Events[0].Number != 0 {
+		s.done.Store(link.Number(b.Events[0].Number))
+	}
 }
 
 // judged tells the broker how far events are judged.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -55,6 +56,7 @@ type Events struct {
 	agents   map[string]*history
 	settled  chan struct{}
 	once     sync.Once
+	sent     atomic.Uint64
 }
 
 // Events returns the events of the fleet. positions are those that Run's batches
@@ -99,6 +101,9 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 		}
 		select {
 		case out <- *b:
+			if len(b.Events) > 0 {
+				e.sent.Store(seq)
+			}
 			return nil
 		case <-ctx.Done():
 			return nil
@@ -143,6 +148,10 @@ func (e *Events) restore() {
 	}
 	e.once.Do(func() { close(e.settled) })
 }
+
+// Sent is the place in the stream of the last message with events that was
+// handed over.
+func (e *Events) Sent() uint64 { return e.sent.Load() }
 
 // Settled is closed when everything that was judged before has been read again.
 func (e *Events) Settled() <-chan struct{} { return e.settled }

@@ -113,9 +113,9 @@ func (s *Server) lead(ctx context.Context, rev uint64, mine lease, do func(conte
 			s.release(rev)
 			return err
 		case <-tick.C:
-		case <-ctx.Done():
-			s.leading.Store(false)
+		case <-ctx.Done(): // asked to stop: what is on its way is still ordered
 			err := <-done
+			s.leading.Store(false)
 			s.release(rev)
 			return err
 		}
