@@ -25,6 +25,7 @@ type AgentOptions struct {
 	Dir         string // where the credentials are stored again when they change
 	Spool       *spool.Spool
 	Connect     []nats.Option // besides those of the credentials
+	Codec       *fleet.Codec  // nil for one of its own
 
 	// Cursor is the sequence of the last order dealt with, and SetCursor stores
 	// it, at once and for good when now is true.
@@ -75,12 +76,18 @@ type Agent struct {
 // NewAgent connects, or begins trying to: an agent works without its server.
 func NewAgent(o AgentOptions) (*Agent, error) {
 	a := &Agent{
-		o: o, codec: fleet.NewCodec(), live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{},
+		o: o, codec: o.Codec, live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{},
+	}
+	if a.codec == nil {
+		a.codec = fleet.NewCodec()
 	}
 	a.cursor.Store(o.Cursor)
 	a.version.Store(o.Version)
 	var err error
-	again := func(*nats.Conn) { a.ask() }
+	again := func(*nats.Conn) {
+		a.synced.Store(false) // until the server has said what was missed
+		a.ask()
+	}
 	if a.nc, err = connect(strings.Join(o.Credentials.URLs, ","), o.Log, append(o.Credentials.Options(), o.Connect...),
 		nats.ConnectHandler(again), nats.ReconnectHandler(again)); err != nil {
 		return nil, err
@@ -97,6 +104,10 @@ func (a *Agent) Close() { a.nc.Close() }
 
 // Connected reports whether the broker can be reached now.
 func (a *Agent) Connected() bool { return a.nc.IsConnected() }
+
+// Synced reports whether the server can be reached and has said which orders
+// were missed.
+func (a *Agent) Synced() bool { return a.nc.IsConnected() && a.synced.Load() }
 
 // Cursor is the sequence of the last order dealt with.
 func (a *Agent) Cursor() uint64 { return a.cursor.Load() }
