@@ -50,12 +50,13 @@ type loop struct {
 	drift    time.Duration // of it against Elapsed
 
 	started               time.Time
-	putBack               []*hold  // found missing at the start, and not yet a job
-	firstJobs, firstLists int      // of the first reconciliation, outstanding
-	opened                bool     // orders are taken
-	done                  []*batch // whose results are not settled yet
-	unsettled             int      // jobs in them
-	sinceRest             int      // jobs done since the last rest
+	putBack               []*hold   // found missing at the start, and not yet a job
+	firstJobs, firstLists int       // of the first reconciliation, outstanding
+	opened                bool      // orders are taken
+	done                  []*batch  // whose results are not settled yet
+	unsettled             int       // jobs in them
+	sinceRest             int       // jobs done since the last rest
+	settled               time.Time // when the last was
 	doneSince             time.Time
 	isReady               bool
 	rebooted              bool // the machine was started anew since the last run
@@ -152,18 +153,24 @@ func (x *Executor) cycle() {
 	x.takeRest()
 }
 
-// restAfter is how many jobs are worth a rest.
-const restAfter = 10_000
+// A rest is worth it after so many jobs, and when nothing was done for so long.
+const (
+	restAfter = 10_000
+	restCalm  = 2 * time.Second
+)
 
 // takeRest says that all is done, when it was much.
 func (x *Executor) takeRest() {
-	if x.o.Rest == nil || x.sinceRest < restAfter || !x.isReady || !x.idle() || len(x.restored) > 0 || !x.book.empty() {
+	if !x.restless() || !x.isReady || !x.idle() || len(x.restored) > 0 || !x.book.empty() || time.Since(x.settled) < restCalm {
 		return
 	}
 	x.sinceRest = 0
 	x.out, x.pushed = nil, nil // as large as the burst was
 	x.workers.Go(x.o.Rest)
 }
+
+// restless reports whether a rest is due as soon as there is time for it.
+func (x *Executor) restless() bool { return x.o.Rest != nil && x.sinceRest >= restAfter }
 
 // writeAndGo writes what was decided, then lets it happen, then tells.
 func (x *Executor) writeAndGo() {
@@ -310,6 +317,9 @@ func (x *Executor) rest() time.Duration {
 	}
 	if x.unwritten != nil && !x.book.empty() {
 		d = min(d, time.Until(x.rewrite))
+	}
+	if x.restless() && x.idle() {
+		d = min(d, max(tick, restCalm-time.Since(x.settled)))
 	}
 	for _, l := range x.order {
 		if l.retry != 0 {

@@ -378,6 +378,20 @@ func TestProperty(t *testing.T) {
 	}
 }
 
+// What could not be put back after a restart of the machine, and then was, is in
+// force for every command that shares it.
+func TestPutBackForAllThatShareIt(t *testing.T) {
+	errs, _ := live(t, memory(t), []action{
+		{Do: "order", Command: "sh", Target: 3, Time: 8 * mins, Count: 1},
+		{Do: "order", Command: "sh2", Target: 3, Time: 8 * mins, Count: 1},
+		{Do: "fail apply", Command: "sh", On: true},
+		{Do: "reboot"},
+	})
+	if len(errs) > 0 {
+		t.Error(strings.Join(errs, "\n"))
+	}
+}
+
 // What a crash may have left of a script, and cannot be undone, is not had once
 // more: not by the same command when its time is over, nor after one more crash.
 func TestWhatMayBeLeftIsNotHadTwice(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"riposte"
@@ -23,7 +22,7 @@ func TestRestAfterMuch(t *testing.T) {
 			if err := h.x.Submit(context.Background(), orders); err != nil {
 				t.Fatal(err)
 			}
-			synctest.Wait()
+			h.sleep(2 * restCalm)
 		}
 		submit(100)
 		if n := rests.Load(); n != 0 {
@@ -36,7 +35,7 @@ func TestRestAfterMuch(t *testing.T) {
 		if _, err := h.x.Undo(context.Background(), Selection{All: true}, "uid 0", nil); err != nil {
 			t.Error(err)
 		}
-		h.sleep(time.Second)
+		h.sleep(2 * restCalm)
 		if n := rests.Load(); n != 2 {
 			t.Errorf("%d rests after a burst and its undo", n)
 		}

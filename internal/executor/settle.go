@@ -286,10 +286,14 @@ func (x *Executor) settleRepair(j *job, res *enforce.Result, moot bool) {
 	}
 	if j.place.lane.lister == nil {
 		x.setMissing(j.place, "")
-		if h := j.hold; h.phase == journal.Pending && x.find(h, begin) == nil {
-			h.phase = journal.Held
-			x.change(h)
-		}
+		// It is there for all that share it.
+		j.place.holds(func(h *hold) bool {
+			if h.inForce() && h.phase == journal.Pending && !h.doubt && x.find(h, begin) == nil {
+				h.phase = journal.Held
+				x.change(h)
+			}
+			return true
+		})
 	}
 	same := res.State == "" || res.State == j.place.state()
 	if !same {

@@ -459,7 +459,7 @@ func (x *Executor) settleSome() {
 			x.done = x.done[1:]
 		}
 	}
-	x.happened = time.Time{}
+	x.happened, x.settled = time.Time{}, time.Now()
 }
 
 // mechanismsFirst reports whether there is so much to do on the host that what
