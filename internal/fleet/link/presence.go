@@ -117,12 +117,6 @@ func (s *Server) watchPresence(ctx context.Context) error {
 			} else {
 				s.deaf(now)
 			}
-			if s.revoke.CompareAndSwap(true, false) {
-				if err := s.PushAccount(ctx); err != nil {
-					s.revoke.Store(true)
-					s.o.Log.Warn("old keys are not revoked yet", "error", err)
-				}
-			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -165,9 +159,7 @@ func (s *Server) confirm(id string) {
 	defer cancel()
 	if _, err := s.roster.Confirm(ctx, id); err != nil {
 		s.o.Log.Warn("an agent's old key is not revoked yet", "agent", id, "error", err)
-		return
 	}
-	s.revoke.Store(true)
 }
 
 func (s *Server) silent(now time.Time) {

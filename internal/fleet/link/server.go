@@ -46,9 +46,10 @@ type ServerOptions struct {
 const (
 	defaultMaxEvents = 4 << 30
 	defaultSilent    = 35 * time.Second
-	maxOrders        = 1 << 30             // bytes of orders kept
-	keepOrders       = 30 * 24 * time.Hour // an agent that was away longer starts anew
-	duplicates       = 2 * time.Minute     // within which the broker itself knows a repeated message
+	maxOrders        = 1 << 30                 // bytes of orders kept
+	keepOrders       = 30 * 24 * time.Hour     // an agent that was away longer starts anew
+	maxStored        = fleet.MaxMessage + 4096 // bytes of a message with its headers
+	duplicates       = 2 * time.Minute         // within which the broker itself knows a repeated message
 )
 
 // Server is a server's end of the link.
@@ -70,7 +71,6 @@ type Server struct {
 	bundle   atomic.Pointer[fleet.Signed]
 	version  atomic.Uint64 // of the bundle
 	leading  atomic.Bool
-	revoke   atomic.Bool // the broker is to be told of revoked keys
 	issuing  sync.Mutex
 }
 
@@ -143,20 +143,20 @@ func (s *Server) tryStreams(ctx context.Context) (err error) {
 	if s.events, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: fleet.EventStream, Description: "events of the agents, until they are judged", Subjects: []string{fleet.EventSubject("*")},
 		MaxBytes: s.o.MaxEvents, Discard: jetstream.DiscardNew, Duplicates: duplicates, Replicas: s.o.Replicas,
-		MaxMsgSize: fleet.MaxMessage, AllowDirect: true,
+		MaxMsgSize: maxStored, AllowDirect: true,
 	}); err != nil {
 		return err
 	}
 	if s.orders, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: fleet.OrderStream, Description: "orders to the agents", Subjects: []string{fleet.OrderSubject("*")},
-		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: fleet.MaxMessage,
+		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
 		RePublish: &jetstream.RePublish{Source: fleet.OrderSubject(">"), Destination: fleet.LiveSubject(">")},
 	}); err != nil {
 		return err
 	}
 	if _, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: fleet.ReceiptStream, Description: "what the agents did", Subjects: []string{fleet.ReceiptSubject("*")},
-		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: fleet.MaxMessage,
+		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
 	}); err != nil {
 		return err
 	}
@@ -213,6 +213,7 @@ func (s *Server) Run(ctx context.Context) error {
 		"receipts":       s.followReceipts,
 		"presence":       s.watchPresence,
 		"bundle":         s.followBundle,
+		"rights":         func(ctx context.Context) error { return s.roster.Enforce(ctx, s.o.Authority, s.sys) },
 	} {
 		parts.Go(func() { s.keep(ctx, name, part) })
 	}

@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -182,37 +181,12 @@ func (s *Server) Remove(ctx context.Context, id string) (identity.Record, error)
 		return r, err
 	}
 	s.presence.drop(id)
-	if err := s.PushAccount(ctx); err != nil {
+	// Enforce would, too, a moment later.
+	if err := s.o.Authority.Push(ctx, s.sys, s.roster.Revoked()); err != nil {
 		return r, fmt.Errorf("agent %s is removed, but the broker does not know yet: %w", id, err)
 	}
 	s.o.Told(Notice{Kind: Gone, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) was removed", r.ID, r.Name)})
 	return r, nil
-}
-
-// PushAccount tells the broker whose keys are revoked.
-func (s *Server) PushAccount(ctx context.Context) error {
-	jwt, err := s.o.Authority.AccountJWT(s.roster.Revoked())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	m, err := s.sys.RequestWithContext(ctx, "$SYS.REQ.CLAIMS.UPDATE", []byte(jwt))
-	if err != nil {
-		return fmt.Errorf("update the account at the broker: %w", err)
-	}
-	var a struct {
-		Error *struct {
-			Description string `json:"description"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(m.Data, &a); err != nil {
-		return fmt.Errorf("update the account at the broker: %w", err)
-	}
-	if a.Error != nil {
-		return errors.New("update the account at the broker: " + a.Error.Description)
-	}
-	return nil
 }
 
 // encode writes a structure that always can be written.
