@@ -373,6 +373,9 @@ func (d *Daemon) run(ctx context.Context) error {
 	for _, in := range d.inputs.running {
 		in.settled(ctx, 2*time.Second)
 	}
+	if d.server != nil {
+		d.server.settle(ctx, 2*time.Second)
+	}
 	listener, err := host.ListenControl(d.world.Load().Settings.Socket)
 	if err != nil {
 		cancel(err)

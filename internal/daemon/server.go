@@ -160,6 +160,17 @@ func (s *server) run(ctx context.Context) error {
 	return l.Run(ctx)
 }
 
+// settle waits a little until the fleet is served, so that whoever started the
+// server sees it so and can make a token at once. Of several servers one leads,
+// and the others are settled when they know the broker.
+func (s *server) settle(ctx context.Context, limit time.Duration) {
+	for end := time.Now().Add(limit); ctx.Err() == nil && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if l := s.link.Load(); l != nil && (s.broker == nil || l.Leads()) {
+			return
+		}
+	}
+}
+
 // lead judges the events of the fleet while this server leads. It is a source
 // like others: it stops before the analysis does.
 func (s *server) lead(ctx context.Context) {

@@ -198,6 +198,9 @@ func (d *Daemon) wanted(w *World) ([]*input, error) {
 	if d.opt.Input != nil {
 		out = append(out, d.streamInput())
 	}
+	if d.server != nil {
+		out = append(out, d.server.noticesInput())
+	}
 	if w.Builtin && devlogFree() {
 		out = append(out, devlogInput(w))
 	}
