@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 type installed struct {
 	t    *testing.T
 	host *lab.Host
+	verb string // that runs it: run, server or agent
 	dir  string
 	cmd  *exec.Cmd
 	out  output
@@ -68,7 +69,7 @@ func (o *output) String() string {
 // riposte.yaml.
 func install(t *testing.T, host *lab.Host, ossecConf, settings string) *installed {
 	t.Helper()
-	r := &installed{t: t, host: host, dir: t.TempDir()}
+	r := &installed{t: t, host: host, verb: "run", dir: t.TempDir()}
 	r.write("ossec.conf", ossecConf)
 	r.write("riposte.yaml", fmt.Sprintf("ossec_conf: %[1]s/ossec.conf\nstate_dir: %[1]s/state\nlog_dir: %[1]s/log\n"+
 		"socket: %[1]s/riposte.sock\nactive_response_bin: %[1]s/bin\nroot: %[1]s/ossec\n%s", r.dir, settings))
@@ -112,7 +113,7 @@ func (r *installed) command(args ...string) *exec.Cmd {
 // start runs the daemon and waits until it answers.
 func (r *installed) start() {
 	r.t.Helper()
-	r.cmd = r.command("run")
+	r.cmd = r.command(r.verb)
 	r.out = output{}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	r.host.Start(r.t, r.cmd)

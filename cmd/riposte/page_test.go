@@ -60,17 +60,24 @@ func (d *delivery) Data(r io.Reader) error {
 // serveMail starts a mail server on the machine and returns its port.
 func serveMail(t *testing.T, host *lab.Host) (*mailbox, int) {
 	t.Helper()
+	box, l := listenMail(t, host, "127.0.0.1:0")
+	return box, l.Addr().(*net.TCPAddr).Port
+}
+
+// listenMail starts a mail server on the machine.
+func listenMail(t *testing.T, host *lab.Host, at string) (*mailbox, net.Listener) {
+	t.Helper()
 	box := &mailbox{}
 	srv := smtp.NewServer(box)
 	srv.Domain = "mail.example"
 	var l net.Listener
-	if err := host.Do(func() (err error) { l, err = net.Listen("tcp", "127.0.0.1:0"); return err }); err != nil {
+	if err := host.Do(func() (err error) { l, err = net.Listen("tcp", at); return err }); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }() // ends with Close
 	t.Cleanup(func() { srv.Close(); <-done })
-	return box, l.Addr().(*net.TCPAddr).Port
+	return box, l
 }
 
 // TestPage mends the page's six examples as `riposte check --fix` proposes and

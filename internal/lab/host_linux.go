@@ -43,18 +43,29 @@ func NewHost(t testing.TB, name string) *Host {
 	h := &Host{name: name}
 	done := make(chan error)
 	go func() {
-		// This thread is lost to its new namespace: it stays locked and ends
-		// with the goroutine. The open file keeps the namespace alive.
 		runtime.LockOSThread()
-		done <- func() (err error) {
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			done <- err
+			return
+		}
+		defer home.Close()
+		err = func() (err error) {
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 				return err
 			}
+			// The open file keeps the namespace alive.
 			if h.ns, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 				return err
 			}
 			return settleNet()
 		}()
+		// The thread must not end: what another goroutine started on it would
+		// die with it (Pdeathsig).
+		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
 	}()
 	if err := <-done; err != nil {
 		t.Fatalf("making host %s: %v", name, err)
