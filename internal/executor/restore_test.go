@@ -471,6 +471,35 @@ func TestAReaderOfReceiptsThatHangs(t *testing.T) {
 	})
 }
 
+// What was in force when riposte crashed, and whose time is over before its turn
+// comes after the restart, is taken back like all else.
+func TestOverBeforeItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLife(t, memory(t))
+		l.start()
+		l.fw.after = func(string, riposte.Target) time.Duration { // all are there, and nobody knows; to crash takes as long
+			if l.fw.applied >= maxBatch {
+				return 5 * mins
+			}
+			return 0
+		}
+		var orders []riposte.Order
+		for n := range maxBatch + 1 {
+			orders = append(orders, l.order("fw", addr(n), 5*mins+50*sec))
+		}
+		if err := l.x.Submit(context.Background(), orders); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		l.crash()
+		l.fw.after, l.fw.delay = nil, func(string, riposte.Target) time.Duration { return 100 * time.Millisecond }
+		l.start()
+		time.Sleep(5 * mins)
+		l.agree()
+		l.stop()
+	})
+}
+
 // What was ordered past a mechanism's own doubts stays so: when a second order
 // forces it, when the host is set right, and after a restart.
 func TestForceLasts(t *testing.T) {

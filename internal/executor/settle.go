@@ -107,6 +107,11 @@ func (x *Executor) settleBegin(j *job, res *enforce.Result, moot bool) {
 			r.Outcome, r.Until, r.Rung = riposte.Expired, instant(h.until), int(h.rung)
 		}
 		x.answerBegin(j, r)
+		if late && (j.adopted || h.took) {
+			// It may be there since before the crash, or since an earlier order.
+			x.endHold(h, "its time was up before its turn came", "", nil)
+			break
+		}
 		if j.place.lane.lister == nil && (h.state != "" || h.took) {
 			// It took over what could not be undone, or was not yet.
 			x.endHold(h, "it could not be put in force anew", "", nil)

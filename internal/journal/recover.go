@@ -98,7 +98,7 @@ func check(conn *sql.Conn, limit time.Duration, rep *Report) (damage string, err
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var version int
-	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version == 0 {
+	if err := conn.QueryRowContext(context.Background(), "PRAGMA user_version").Scan(&version); err != nil || version == 0 {
 		return inWords(err)
 	}
 	for _, t := range tables() {
