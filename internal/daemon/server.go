@@ -144,6 +144,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	if s.broker != nil {
 		o.URLs, o.Connect, o.Alone = s.broker.URL(), s.broker.Options(), true
+		o.Room = s.broker.Room()
 	} else {
 		o.URLs = strings.Join(brokerURLs(w.Settings), ",")
 	}

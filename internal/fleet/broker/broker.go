@@ -234,6 +234,14 @@ func (b *Broker) Options() []nats.Option {
 // included.
 func (b *Broker) Connections() int { return b.srv.NumClients() }
 
+// Room is how many bytes of streams are stored at most.
+func (b *Broker) Room() int64 {
+	if c := b.srv.JetStreamConfig(); c != nil {
+		return c.MaxStore
+	}
+	return 0
+}
+
 // Close ends all connections, brings the streams to the disk and waits.
 func (b *Broker) Close() {
 	b.srv.Shutdown()

@@ -35,6 +35,7 @@ type ServerOptions struct {
 
 	Replicas  int           // of each stream, on so many nodes of a cluster; 0 for 1
 	MaxEvents int64         // bytes of events kept at most; 0 for 4 GB. When they are reached agents keep theirs
+	Room      int64         // bytes that the broker stores at most; 0: not known. What is wanted is cut to it
 	KeepFor   time.Duration // how long judged events are kept, to rebuild what rules remember
 	Silent    time.Duration // without a sign of life for so long an agent is silent; 0 for 35 s
 
@@ -80,6 +81,10 @@ func Dial(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	o.Replicas, o.MaxEvents, o.Silent = cmp.Or(o.Replicas, 1), cmp.Or(o.MaxEvents, defaultMaxEvents), cmp.Or(o.Silent, defaultSilent)
 	if o.Told == nil {
 		o.Told = func(Notice) {}
+	}
+	if o.Room > 0 && o.MaxEvents > o.Room/2 {
+		o.Log.Warn("the disk has room for fewer events than fleet.store_mb says", "megabytes", o.Room/2>>20, "wanted", o.MaxEvents>>20)
+		o.MaxEvents = o.Room / 2
 	}
 	s := &Server{o: o, codec: fleet.NewCodec()}
 	defer func() {
@@ -140,6 +145,10 @@ func (s *Server) streams(ctx context.Context) error {
 func (s *Server) tryStreams(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*patience)
 	defer cancel()
+	var maxOrders int64 = maxOrders
+	if s.o.Room > 0 {
+		maxOrders = min(maxOrders, s.o.Room/8)
+	}
 	if s.events, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: fleet.EventStream, Description: "events of the agents, until they are judged", Subjects: []string{fleet.EventSubject("*")},
 		MaxBytes: s.o.MaxEvents, Discard: jetstream.DiscardNew, Duplicates: duplicates, Replicas: s.o.Replicas,
