@@ -427,9 +427,11 @@ func (x *Executor) finish(b *batch) {
 // While a mechanism has thousands of effects before it, it goes first: to write
 // down what came of an effect takes longer than the effect.
 // It does not go first for long, nor for more than so many: their orders are
-// held in memory until then.
+// held in memory until then. A large lot spares the journal's pages; while
+// something is about to end, lots are small, since nothing ends meanwhile.
 const (
 	settleLot = 1024
+	smallLot  = 256
 	settleAge = 200 * time.Millisecond
 	unsettled = 8 * settleLot
 )
@@ -439,7 +441,11 @@ func (x *Executor) settleSome() {
 	if len(x.done) == 0 || !x.stopping && x.mechanismsFirst() && time.Since(x.doneSince) < settleAge {
 		return
 	}
-	for left := settleLot; left > 0 && len(x.done) > 0; {
+	left := settleLot
+	if len(x.clock) > 0 && x.clock[0].at < x.wall()+int64(tick) {
+		left = smallLot
+	}
+	for left > 0 && len(x.done) > 0 {
 		b := x.done[0]
 		n := min(left, len(b.jobs)-b.settled)
 		jobs := b.jobs[b.settled : b.settled+n]
