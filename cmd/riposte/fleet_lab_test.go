@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,20 +53,23 @@ func newRegion(t *testing.T, agents int, conf, settings string) *region {
 	r := &region{t: t, wire: lab.NewHost(t, "switch"), attacker: lab.NewHost(t, "attacker")}
 	r.wire.Run(t, "ip", "link", "add", "br0", "type", "bridge")
 	r.wire.Run(t, "ip", "link", "set", "br0", "up")
-	r.server = r.newStation("000", "hq", conf, settings)
-	r.server.verb = "server"
-	r.server.write("riposte.yaml", r.server.read("riposte.yaml")+fmt.Sprintf("fleet: {names: [%s]}\n", r.server.addr))
-	r.from, _ = r.connect(r.attacker)
-	r.server.run("server", "init")
-	r.serve()
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
 		}
 		for _, st := range r.all() {
+			if st == nil {
+				continue
+			}
 			t.Logf("%s (%s):\n%s", st.id, st.host, st.screen())
 		}
 	})
+	r.server = r.newStation("000", "hq", conf, settings)
+	r.server.verb = "server"
+	r.server.write("riposte.yaml", r.server.read("riposte.yaml")+fmt.Sprintf("fleet: {names: [%s], store_mb: 64}\n", r.server.addr))
+	r.from, _ = r.connect(r.attacker)
+	r.server.run("server", "init")
+	r.serve()
 	for i := range agents {
 		r.enrol(fmt.Sprintf("%03d", i+1), fmt.Sprintf("web-%02d", i+1))
 	}
@@ -179,11 +183,12 @@ func (st *station) receipts(target string) []riposte.Receipt {
 	if err != nil {
 		st.t.Fatal(err)
 	}
-	for i, j := 0, len(rs)-1; i < j; i, j = i+1, j-1 {
-		rs[i], rs[j] = rs[j], rs[i]
-	}
+	slices.Reverse(rs)
 	return rs
 }
+
+// history are all that it did, oldest first.
+func (st *station) history() []riposte.Receipt { return st.receipts("") }
 
 // waitOutcome waits for the first receipt of a kind and returns it.
 func (st *station) waitOutcome(target string, o riposte.Outcome) (out riposte.Receipt) {
