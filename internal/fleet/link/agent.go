@@ -69,7 +69,9 @@ type Agent struct {
 	skew        time.Duration // the server's clock less this one's
 	live        chan *nats.Msg
 	resync      chan struct{}
-	seen        map[string]uint64 // by subject: the last sequence of it
+	asking      atomic.Pointer[context.CancelFunc] // ends the request for orders that is on its way
+	seen        map[string]uint64                  // by subject: the last sequence of it
+	overlap     int                                // live messages that may be in the last answer, too
 	synced      atomic.Bool
 }
 
@@ -87,6 +89,10 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 	again := func(*nats.Conn) {
 		a.synced.Store(false) // until the server has said what was missed
 		a.ask()
+		// What was asked over the connection before is not answered any more.
+		if stop := a.asking.Load(); stop != nil {
+			(*stop)()
+		}
 	}
 	if a.nc, err = connect(strings.Join(o.Credentials.URLs, ","), o.Log, append(o.Credentials.Options(), o.Connect...),
 		nats.ConnectHandler(again), nats.ReconnectHandler(again)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -32,9 +33,13 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 			}
 			if err := a.sync(ctx); err != nil && ctx.Err() == nil {
 				a.synced.Store(false)
-				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
 				retry.Reset(time.Second)
+				if errors.Is(err, context.Canceled) {
+					continue // the connection is a new one: it is asked at once
+				}
+				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
 			}
+			a.overlap = len(a.live)
 		case m := <-a.live:
 			if err := a.take(ctx, a.gather(m)); err != nil {
 				return err
@@ -62,6 +67,11 @@ func (a *Agent) gather(m *nats.Msg) []*nats.Msg {
 func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 	var es []fleet.Envelope
 	for _, m := range ms {
+		known := slog.LevelWarn
+		if a.overlap > 0 {
+			a.overlap--
+			known = slog.LevelDebug
+		}
 		e, err := fleet.Open(signedCore(m), a.o.Credentials.OrderKeys, a.o.Credentials.ID)
 		if err != nil {
 			a.o.Log.Error("a message that claims to be the server's is refused", "subject", m.Subject, "error", err)
@@ -73,7 +83,7 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 		}
 		seen := max(a.seen[m.Subject], a.o.Cursor)
 		if e.Seq <= seen {
-			a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
+			a.o.Log.Log(ctx, known, "an order that was here before is left out", "sequence", e.Seq)
 			continue
 		}
 		if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64); err != nil || last > seen {
@@ -96,6 +106,7 @@ func (a *Agent) sync(ctx context.Context) error {
 		}
 		before := time.Now()
 		rctx, cancel := context.WithTimeout(ctx, patience)
+		a.asking.Store(&cancel)
 		m, err := a.nc.RequestWithContext(rctx, fleet.SyncSubject(id), q)
 		cancel()
 		if err != nil {
