@@ -98,7 +98,7 @@ func TestFleetKills(t *testing.T) {
 		st.write("riposte.yaml", st.read("riposte.yaml")+"guard: {breaker: {targets: 0}}\n")
 		st.start()
 	}
-	l := r.startLoad(30 * time.Millisecond)
+	l := r.startLoad(15 * time.Millisecond)
 	var outages []outage
 	progress := func() {
 		t.Helper()
