@@ -19,6 +19,10 @@ type Encoder struct {
 	zone    *time.Location
 	day     []byte // the second as alerts.log writes it
 	iso     []byte // as Wazuh's alerts.json does, up to the fraction
+	offset  []byte // the zone as alerts.json writes it
+	record  string // of the alert that JSON was last called for
+	is      plainness
+	paths   pathSet
 }
 
 // NewEncoder returns an encoder for the layouts of d.
@@ -50,12 +54,14 @@ func (e *Encoder) fill(p *page, alerts []*riposte.Alert) {
 			p.alerts++
 		}
 	}
+	e.forget()
 	p.rest = nil
 }
 
 // JSON appends an alert as one line of alerts.json without its line break, as
 // AppendJSON does.
 func (e *Encoder) JSON(dst []byte, a *riposte.Alert) []byte {
+	e.forget()
 	o := object{dst: append(dst, '{'), enc: e}
 	if e.dialect == ossec.OSSEC {
 		o.ossec(a)
@@ -65,12 +71,30 @@ func (e *Encoder) JSON(dst []byte, a *riposte.Alert) []byte {
 	return append(o.dst, '}')
 }
 
+// knows reports whether s is a part of the record.
+func (e *Encoder) knows(s string) bool {
+	from, at := uintptr(unsafe.Pointer(unsafe.StringData(e.record))), uintptr(unsafe.Pointer(unsafe.StringData(s)))
+	return at >= from && at+uintptr(len(s)) <= from+uintptr(len(e.record))
+}
+
+// forget lets go of the record.
+func (e *Encoder) forget() { e.record, e.is = "", hiding }
+
+// visible appends s as a part of one line of text, as appendVisible does.
+func (e *Encoder) visible(dst []byte, s string) []byte {
+	if e.is >= quotes && e.knows(s) {
+		return append(dst, s...)
+	}
+	return appendVisible(dst, s)
+}
+
 // at makes day and iso those of a time.
 func (e *Encoder) at(t time.Time) {
 	if s, zone := t.Unix(), t.Location(); s != e.second || zone != e.zone || len(e.day) == 0 {
 		e.second, e.zone = s, zone
 		e.day = t.AppendFormat(e.day[:0], "2006 Jan 02 15:04:05")
 		e.iso = t.AppendFormat(e.iso[:0], "2006-01-02T15:04:05")
+		e.offset = t.AppendFormat(e.offset[:0], "-0700")
 	}
 }
 

@@ -1,7 +1,9 @@
 package alertlog
 
 import (
+	"encoding/binary"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -26,23 +28,17 @@ const (
 )
 
 // special returns the place of the first byte at or after i that is no printing
-// ASCII character, len(s) if there is none. For JSON quotes and backslashes are
-// special too. It looks at eight bytes at a time; of the bits that are set the
-// lowest is always right.
-func special(s string, i int, json bool) int {
+// ASCII character, len(s) if there is none. It looks at eight bytes at a time; of
+// the bits that are set the lowest is always right.
+func special(s string, i int) int {
 	for ; i+8 <= len(s); i += 8 {
-		v := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		odd := (v - 0x20*eachByte) | v | zeros(v^0x7f*eachByte)
-		if json {
-			odd |= zeros(v^'"'*eachByte) | zeros(v^'\\'*eachByte)
-		}
-		if odd &= topBits; odd != 0 {
+		v := eight(s[i : i+8])
+		if odd := ((v - 0x20*eachByte) | v | zeros(v^0x7f*eachByte)) & topBits; odd != 0 {
 			return i + bits.TrailingZeros64(odd)>>3
 		}
 	}
 	for ; i < len(s); i++ {
-		if c := s[i]; c < 0x20 || c >= 0x7f || json && (c == '"' || c == '\\') {
+		if c := s[i]; c < 0x20 || c >= 0x7f {
 			break
 		}
 	}
@@ -61,15 +57,30 @@ func appendString(dst []byte, s string) []byte {
 
 // appendStringPart appends s as a part of a JSON string.
 func appendStringPart(dst []byte, s string) []byte {
-	start := 0
-	for i := special(s, 0, true); i < len(s); i = special(s, i, true) {
+	dst, _ = escape(dst, s)
+	return dst
+}
+
+// plainness says how much of a text must be escaped.
+type plainness uint8
+
+const (
+	hiding plainness = iota // something that text must not show as it is
+	quotes                  // nothing but quotes and backslashes, which only JSON escapes
+	plain                   // nothing
+)
+
+// escape appends s as a part of a JSON string and tells how plain s is.
+func escape(dst []byte, s string) (_ []byte, is plainness) {
+	dst, i, is := appendPlain(dst, s, 0)
+	start := i // s[:start] is appended
+	for i < len(s) {
+		is = hiding
 		c := s[i]
 		n := 1
 		if c < utf8.RuneSelf {
 			dst = append(dst, s[start:i]...)
 			switch c {
-			case '"', '\\':
-				dst = append(dst, '\\', c)
 			case '\n':
 				dst = append(dst, '\\', 'n')
 			case '\r':
@@ -86,9 +97,66 @@ func appendStringPart(dst []byte, s string) []byte {
 				start = i + n
 			}
 		}
-		i += n
+		if i += n; i == len(s) || s[i] >= utf8.RuneSelf {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		dst, i, _ = appendPlain(dst, s, i)
+		start = i
 	}
-	return append(dst, s[start:]...)
+	return append(dst, s[start:]...), is
+}
+
+// appendPlain appends s from i on to a JSON string up to the first byte that is
+// neither printing ASCII nor a quote or backslash, at which it stops. Records that
+// are JSON themselves have a quote every few bytes: eight bytes are copied at a
+// time, wherever they begin, and what is behind a quote is copied again.
+func appendPlain(dst []byte, s string, i int) (_ []byte, stop int, is plainness) {
+	is = plain
+	dst = slices.Grow(dst, 2*(len(s)-i)+8)
+	out, n := dst[:cap(dst)], len(dst) // each byte of s takes two at most
+	for i+8 <= len(s) {
+		v := eight(s[i : i+8])
+		binary.LittleEndian.PutUint64(out[n:], v)
+		odd := ((v - 0x20*eachByte) | v | zeros(v^0x7f*eachByte) | zeros(v^'"'*eachByte) | zeros(v^'\\'*eachByte)) & topBits
+		if odd == 0 {
+			i += 8
+			n += 8
+			continue
+		}
+		k := bits.TrailingZeros64(odd) >> 3
+		i += k
+		n += k
+		c := s[i]
+		if c != '"' && c != '\\' {
+			return out[:n], i, is
+		}
+		is = quotes
+		out[n], out[n+1] = '\\', c
+		i++
+		n += 2
+	}
+	for ; i < len(s); i++ {
+		c := s[i]
+		if c < 0x20 || c >= 0x7f {
+			break
+		}
+		if c == '"' || c == '\\' {
+			is = quotes
+			out[n] = '\\'
+			n++
+		}
+		out[n] = c
+		n++
+	}
+	return out[:n], i, is
+}
+
+// eight returns eight bytes as a number, the first the lowest.
+func eight(s string) uint64 {
+	s = s[:8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // appendWide sees to the character beyond ASCII at s[i], which is n bytes long. If
@@ -115,7 +183,7 @@ func appendRune(dst []byte, r rune) []byte {
 // backslashes stay as they are.
 func appendVisible(dst []byte, s string) []byte {
 	start := 0
-	for i := special(s, 0, false); i < len(s); i = special(s, i, false) {
+	for i := special(s, 0); i < len(s); i = special(s, i) {
 		c := s[i]
 		n := 1
 		switch {

@@ -1,6 +1,7 @@
 package alertlog
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -12,15 +13,13 @@ func TestSpecial(t *testing.T) {
 		for at := range 12 {
 			b := []byte("abcdefghijkl")
 			b[at] = byte(c)
-			for _, json := range []bool{true, false} {
-				want := len(b)
-				if c < 0x20 || c >= 0x7f || json && (c == '"' || c == '\\') {
-					want = at
-				}
-				for from := range at + 1 {
-					if got := special(string(b), from, json); got != want {
-						t.Errorf("%q at %d, from %d, json %v: %d, want %d", c, at, from, json, got, want)
-					}
+			want := len(b)
+			if c < 0x20 || c >= 0x7f {
+				want = at
+			}
+			for from := range at + 1 {
+				if got := special(string(b), from); got != want {
+					t.Errorf("%q at %d, from %d: %d, want %d", c, at, from, got, want)
 				}
 			}
 		}
@@ -35,6 +34,51 @@ func TestSpecial(t *testing.T) {
 	for _, l := range blockLines {
 		if strings.IndexByte("*RSDUAPIOGN", l[0]) < 0 {
 			t.Errorf("%q is not looked for", l)
+		}
+	}
+}
+
+// TestEscapeWords: eight bytes at a time give what one byte at a time gives, and
+// what is called plain is plain.
+func TestEscapeWords(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	alphabet := []string{"a", "bc", "defghijk", " ", `"`, `\`, "\n", "\t", "\x01", "\x7f", "é", "\u202e", "\xff", "\x80"}
+	for range 20000 {
+		few := 4 + random.IntN(len(alphabet)-3)
+		var s, want strings.Builder
+		is := plain
+		for range random.IntN(30) {
+			part := alphabet[random.IntN(few)]
+			s.WriteString(part)
+			switch part {
+			case `"`, `\`:
+				want.WriteString(`\`)
+				is = min(is, quotes)
+			case "a", "bc", "defghijk", " ":
+			default:
+				is = hiding
+			}
+			switch part {
+			case "\n":
+				part = `\n`
+			case "\t":
+				part = `\t`
+			case "\x01":
+				part = `\u0001`
+			case "\x7f":
+				part = `\u007f`
+			case "\u202e":
+				part = `\u202e`
+			case "\xff":
+				part = `\\xff`
+			case "\x80":
+				part = `\\x80`
+			}
+			want.WriteString(part)
+		}
+		got, known := escape([]byte("x"), s.String())
+		if string(got) != "x"+want.String() || known != is {
+			t.Fatalf("%q: %s, plain %d, want %s, %d", s.String(), got, known, want.String(), is)
 		}
 	}
 }

@@ -20,9 +20,10 @@ func AppendJSON(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
 func (o *object) wazuh(a *riposte.Alert) {
 	o.key("timestamp")
 	o.enc.at(a.Time)
+	milli := a.Time.Nanosecond() / 1e6
 	o.dst = append(append(o.dst, '"'), o.enc.iso...)
-	o.dst = a.Time.AppendFormat(o.dst, ".000-0700")
-	o.dst = append(o.dst, '"')
+	o.dst = append(o.dst, '.', byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10))
+	o.dst = append(append(o.dst, o.enc.offset...), '"')
 	o.rule(&a.Rule)
 
 	o.open("agent")
@@ -60,7 +61,7 @@ func (o *object) wazuh(a *riposte.Alert) {
 		o.dst = append(o.dst, '"')
 	}
 	if !a.Rule.NoFullLog {
-		o.text("full_log", a.FullLog)
+		o.record("full_log", a.FullLog)
 	}
 	if file := static(a, "filename"); file != "" {
 		o.open("syscheck")
@@ -327,7 +328,7 @@ func dots(s string) int { return strings.Count(s, ".") }
 // line: line breaks within the record are shown, not made.
 func (o *object) line(s string) {
 	for start, i := 0, 0; ; i++ {
-		i = special(s, i, false)
+		i = special(s, i)
 		if i == len(s) {
 			o.dst = appendStringPart(o.dst, s[start:])
 			return

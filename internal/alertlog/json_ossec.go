@@ -20,7 +20,7 @@ func (o *object) ossec(a *riposte.Alert) {
 	}
 	o.text("location", a.Location)
 	if !a.Rule.NoFullLog {
-		o.text("full_log", a.FullLog)
+		o.record("full_log", a.FullLog)
 	}
 	if len(a.Previous) > 1 {
 		o.text("previous_output", a.Previous[1])
@@ -78,7 +78,7 @@ func (o *object) dynamic(f *riposte.Field) {
 		prefix = "field_"
 	}
 	o.field(prefix, f.Name)
-	o.dst = appendString(o.dst, f.Value)
+	o.string(f.Value)
 }
 
 // reserved reports whether a reader that ignores case could take a name for that

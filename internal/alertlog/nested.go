@@ -19,7 +19,8 @@ const (
 // the simple kind. If not, nothing is written.
 func (o *object) nested(a *riposte.Alert) bool {
 	start, some := len(o.dst), o.any
-	var seen pathSet
+	seen := &o.enc.paths
+	seen.reset()
 	var ends [maxNested]int // of the open objects' paths in open, dot included
 	open, level := "", 0    // the name that the objects are of
 	for i := range a.Fields {
@@ -66,19 +67,31 @@ func (o *object) nested(a *riposte.Alert) bool {
 // are taken for one.
 type pathSet struct {
 	hashes [2 * maxPaths]uint64
+	places [maxPaths]uint16 // of the hashes
 	n      int
+}
+
+// reset empties the set.
+func (s *pathSet) reset() {
+	for _, i := range s.places[:s.n] {
+		s.hashes[i] = 0
+	}
+	s.n = 0
 }
 
 // add puts a name into the set; false: it is there already, or the set is full.
 func (s *pathSet) add(name string) bool {
 	h := hash(name) | 1 // 0 is an empty place
-	if s.n++; s.n > maxPaths {
+	if s.n == maxPaths {
 		return false
 	}
 	for i := h >> 1; ; i++ {
-		switch p := &s.hashes[i%uint64(len(s.hashes))]; *p {
+		place := i % uint64(len(s.hashes))
+		switch p := &s.hashes[place]; *p {
 		case 0:
 			*p = h
+			s.places[s.n] = uint16(place)
+			s.n++
 			return true
 		case h:
 			return false
@@ -91,9 +104,7 @@ func hash(s string) uint64 {
 	const odd = 0x9E3779B97F4A7C15
 	h := uint64(len(s)) * odd
 	for ; len(s) >= 8; s = s[8:] {
-		v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		h = bits.RotateLeft64((h^v)*odd, 29)
+		h = bits.RotateLeft64((h^eight(s))*odd, 29)
 	}
 	for i := range len(s) {
 		h = bits.RotateLeft64((h^uint64(s[i]))*odd, 29)

@@ -35,7 +35,7 @@ func TestNested(t *testing.T) {
 			}
 			a.Fields = append(a.Fields, f)
 		}
-		var one, all object
+		one, all := object{enc: &Encoder{}}, object{enc: &Encoder{}}
 		all.members(a, 0, -1)
 		if !one.nested(a) {
 			if len(one.dst) > 0 || one.any {
@@ -52,7 +52,7 @@ func TestNested(t *testing.T) {
 		t.Errorf("only %d of 20000 were simple", simple)
 	}
 	deep := &riposte.Alert{Fields: []riposte.Field{{Name: strings.Repeat("a.", 40) + "b", Value: "v", Dynamic: true}}}
-	var one, all object
+	one, all := object{enc: &Encoder{}}, object{enc: &Encoder{}}
 	all.members(deep, 0, -1)
 	if one.nested(deep) && string(one.dst) != string(all.dst) {
 		t.Errorf("deep:\n %s\n %s", one.dst, all.dst)

@@ -40,7 +40,28 @@ func (o *object) field(prefix, name string) {
 func (o *object) text(name, value string) {
 	if value != "" {
 		o.key(name)
-		o.dst = appendString(o.dst, value)
+		o.string(value)
+	}
+}
+
+// string writes a value; a part of the record that is known to be plain needs no
+// second look.
+func (o *object) string(value string) {
+	if o.enc.is == plain && o.enc.knows(value) {
+		o.dst = append(append(append(o.dst, '"'), value...), '"')
+		return
+	}
+	o.dst = appendString(o.dst, value)
+}
+
+// record writes the record itself, and notes how plain it is.
+func (o *object) record(name, value string) {
+	if value != "" {
+		o.key(name)
+		o.dst = append(o.dst, '"')
+		o.dst, o.enc.is = escape(o.dst, value)
+		o.dst = append(o.dst, '"')
+		o.enc.record = value
 	}
 }
 
@@ -114,7 +135,7 @@ func (o *object) value(name, value string) {
 			return
 		}
 	}
-	o.dst = appendString(o.dst, value)
+	o.string(value)
 }
 
 // appendArray appends the JSON array that text holds, on one line and without

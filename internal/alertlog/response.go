@@ -78,7 +78,7 @@ func AppendCommand(dst []byte, r *Response) []byte {
 }
 
 func appendTarget(dst []byte, t riposte.Target) []byte {
-	o := object{dst: append(dst, '{')}
+	o := object{dst: append(dst, '{'), enc: &Encoder{}}
 	switch t.Kind {
 	case riposte.Address:
 		o.open("data")

@@ -35,7 +35,7 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 	e.at(a.Time)
 	dst = append(append(dst, e.day...), ' ')
 	if !strings.HasPrefix(a.Location, "(") {
-		dst = appendVisible(dst, a.Hostname)
+		dst = e.visible(dst, a.Hostname)
 		dst = append(dst, "->"...)
 	}
 	dst = appendVisible(dst, a.Location)
@@ -58,7 +58,7 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 		}
 	}
 	for k, l := range fieldLabels {
-		dst = appendLabelled(dst, l, values[k])
+		dst = e.labelled(dst, l, values[k])
 	}
 
 	limit := 0
@@ -66,24 +66,24 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 		limit = ossecCut
 	}
 	if !a.Rule.NoFullLog || e.dialect == ossec.OSSEC {
-		dst = appendRecord(dst, a.FullLog, limit)
+		dst = e.line(dst, a.FullLog, limit)
 	}
 	if e.dialect == ossec.Wazuh {
 		for i := range a.Fields {
 			f := &a.Fields[i]
 			if f.Dynamic && f.Value != "" && f.Name != "" {
-				dst = append(appendSetOff(dst, f.Name, ": "), ": "...)
-				dst = appendVisible(dst, f.Value)
+				dst = append(e.setOff(dst, f.Name, ": "), ": "...)
+				dst = e.visible(dst, f.Value)
 				dst = append(dst, '\n')
 			}
 		}
 	}
 	if a.Diff != "" {
 		dst = append(dst, "Previous output:\n"...)
-		dst = appendRecord(dst, a.Diff, limit)
+		dst = e.line(dst, a.Diff, limit)
 	}
 	for _, p := range a.Previous {
-		dst = appendRecord(dst, p, limit)
+		dst = e.line(dst, p, limit)
 	}
 	return append(dst, '\n')
 }
@@ -108,18 +108,18 @@ func labelIndex(name string) int {
 	return -1
 }
 
-func appendLabelled(dst []byte, label, value string) []byte {
+func (e *Encoder) labelled(dst []byte, label, value string) []byte {
 	if value == "" {
 		return dst
 	}
 	dst = append(dst, label...)
-	dst = appendVisible(dst, value)
+	dst = e.visible(dst, value)
 	return append(dst, '\n')
 }
 
-// appendRecord appends a record as one line that is not empty. A limit of 0 is
+// line appends a record as one line that is not empty. A limit of 0 is
 // none.
-func appendRecord(dst []byte, s string, limit int) []byte {
+func (e *Encoder) line(dst []byte, s string, limit int) []byte {
 	if limit > 0 && len(s) > limit {
 		for limit > 0 && !utf8.RuneStart(s[limit]) {
 			limit--
@@ -129,7 +129,7 @@ func appendRecord(dst []byte, s string, limit int) []byte {
 	if s == "" {
 		return dst
 	}
-	return append(appendSetOff(dst, s, ""), '\n')
+	return append(e.setOff(dst, s, ""), '\n')
 }
 
 // blockLines begin the lines of a block that have a meaning for its readers.
@@ -140,12 +140,12 @@ var blockLines = [...]string{
 	"Old sha1sum", "New sha1sum", "Old sha256sum", "New sha256sum",
 }
 
-// appendSetOff appends foreign text at the beginning of a line, after one space
+// setOff appends foreign text at the beginning of a line, after one space
 // when it, together with what is to follow, would otherwise be taken for a line
 // of the block.
-func appendSetOff(dst []byte, s, next string) []byte {
+func (e *Encoder) setOff(dst []byte, s, next string) []byte {
 	if s != "" && strings.IndexByte("*RSDUAPIOGN", s[0]) < 0 {
-		return appendVisible(dst, s) // no line of a block begins like that
+		return e.visible(dst, s) // no line of a block begins like that
 	}
 	for _, l := range blockLines {
 		if strings.HasPrefix(s, l) || strings.HasPrefix(l, s) && strings.HasPrefix(next, l[len(s):]) {
@@ -153,5 +153,5 @@ func appendSetOff(dst []byte, s, next string) []byte {
 			break
 		}
 	}
-	return appendVisible(dst, s)
+	return e.visible(dst, s)
 }
