@@ -42,6 +42,7 @@ type Engine struct {
 	memory  *memory
 	gather  *accumulator
 	state   []ruleState // by Rule.Index
+	life    uint64      // engines of one life take over what the others remember
 	wanted  []bool      // by Rule.Index
 
 	now    int64 // seconds; never goes back

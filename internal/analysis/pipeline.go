@@ -22,6 +22,7 @@ type Emit func(alerts []*riposte.Alert, done *riposte.Batch) error
 type Pipeline struct {
 	workers int
 	emit    Emit
+	swap    sync.Mutex
 	next    atomic.Pointer[Engine] // what new batches are judged by
 	current *Engine                // what the last batch was judged by
 }
@@ -36,7 +37,18 @@ func NewPipeline(e *Engine, workers int, emit Emit) *Pipeline {
 // Swap makes the pipeline judge by another engine from the next batch on. The
 // engine takes over what the one before remembers. Swap may be called at any
 // time.
-func (p *Pipeline) Swap(e *Engine) { p.next.Store(e) }
+func (p *Pipeline) Swap(e *Engine) { p.put(e, 0) }
+
+// Restart is Swap with an engine that takes over nothing: what came before is
+// about to be judged again.
+func (p *Pipeline) Restart(e *Engine) { p.put(e, 1) }
+
+func (p *Pipeline) put(e *Engine, lives uint64) {
+	p.swap.Lock()
+	defer p.swap.Unlock()
+	e.life = p.next.Load().life + lives
+	p.next.Store(e)
+}
 
 // Run judges what comes in until in is closed, and then returns nil, or until
 // ctx ends or emit fails.
@@ -75,10 +87,13 @@ func (p *Pipeline) single(ctx context.Context, in <-chan riposte.Batch) error {
 
 // use switches to an engine.
 func (p *Pipeline) use(e *Engine) {
-	if e != p.current {
-		e.Adopt(p.current)
-		p.current = e
+	if e == p.current {
+		return
 	}
+	if e.life == p.current.life {
+		e.Adopt(p.current)
+	}
+	p.current = e
 }
 
 // job is a chunk of events on its way.

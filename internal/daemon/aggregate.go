@@ -196,7 +196,7 @@ func (a *aggregator) orders(asks []aggregate.Ask) []riposte.Order {
 
 // newAggregator returns the daemon's aggregator.
 func (d *Daemon) newAggregator(s *settings.Settings) (*aggregator, error) {
-	a, err := newAggregator(context.Background(), s, d.guard, d.registry.Mechanisms(), d.journal)
+	a, err := newAggregator(context.Background(), s, d.guard, d.mechanisms(), d.journal)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func (d *Daemon) open(w *World) (err error) {
 		return err
 	}
 	d.executor = executor.New(executor.Options{
-		Journal: d.journal, Guard: d.guard, Resolve: d.registry.Resolve, Mechanisms: d.registry.Mechanisms(),
+		Journal: d.journal, Guard: d.guard, Resolve: d.resolve, Mechanisms: d.mechanisms(),
 		Host: id, Observe: d.observes, OnStop: executor.OnStop(s.OnStop),
 		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log, Boot: host.Boot(), Elapsed: host.SinceBoot(),
 		Rest: debug.FreeOSMemory,
@@ -270,7 +270,7 @@ func JournalPath(s *settings.Settings) string { return filepath.Join(s.StateDir,
 // what the journal says is in force by, so that the start can compare both.
 func (d *Daemon) openMechanisms(w *World) error {
 	for _, c := range w.Config.Commands {
-		_, _ = d.registry.Resolve(c.Command) // Status tells what does not resolve
+		_, _ = d.resolve(c.Command) // Status tells what does not resolve
 	}
 	used, err := d.journal.Mechanisms(context.Background())
 	for _, u := range used {
@@ -505,7 +505,10 @@ func (d *Daemon) judged(alerts []*riposte.Alert, done *riposte.Batch) error {
 	if d.server != nil {
 		alerts, replayed = d.server.fresh(alerts, done)
 	}
-	if err := d.answer(alerts); err != nil {
+	switch err := d.answer(alerts); {
+	case d.server != nil && d.server.deposed(err):
+		replayed = true
+	case err != nil:
 		return err
 	}
 	if done != nil && !replayed {
@@ -563,7 +566,7 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 		return nil
 	}
 	d.orders.Add(uint64(len(others)))
-	return d.server.issue(d.server.patient, others, to)
+	return d.server.issue(d.server.issuing(), others, to)
 }
 
 // carry has orders carried out on this host. It returns when they are in the

@@ -24,7 +24,7 @@ func (d *Daemon) watchDrift(ctx context.Context) error {
 	}
 	var all sync.WaitGroup
 	defer all.Wait()
-	for _, m := range d.registry.Mechanisms() {
+	for _, m := range d.mechanisms() {
 		if w, ok := m.(enforce.Watcher); ok {
 			all.Go(func() { d.watchOne(ctx, w) })
 		}

@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -43,7 +42,7 @@ type server struct {
 	broker    *broker.Broker // nil: an external cluster
 	ledger    *ledger.Ledger
 	link      atomic.Pointer[link.Server] // nil until the broker was reached
-	events    atomic.Pointer[link.Events] // nil unless this server leads
+	turn      atomic.Pointer[turn]        // the last time that this server led; nil: it never did
 	done      atomic.Uint64               // place in the stream of the last message that was judged
 	notices   chan riposte.Event
 	written   writtenAlerts
@@ -221,37 +220,23 @@ func (s *server) follow(ctx context.Context, l *link.Server) error {
 		return err
 	}
 	s.written.set(written)
-	e := l.Events(s.d.positions.all())
-	s.events.Store(e)
-	err = e.Run(ctx, s.d.batches)
-	// A stop waits a little: what is on its way is still judged and ordered.
-	return errors.Join(err, ignoreEnd(s.drain(s.patient)))
-}
-
-// ignoreEnd leaves out that somebody was asked to stop.
-func ignoreEnd(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
-}
-
-// drain waits until what was read is judged.
-func (s *server) drain(ctx context.Context) error {
-	e := s.events.Load()
-	if e == nil {
-		return nil
-	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for s.done.Load() < e.Sent() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
+	t := newTurn(s.patient, ctx, l, l.Events(s.d.positions.all()))
+	defer t.end()
+	s.done.Store(0)
+	if before := s.turn.Swap(t); before != nil && before.events.Sent() > 0 {
+		if err := s.d.forget(); err != nil {
+			return err
 		}
 	}
-	return nil
+	if err := t.events.Run(ctx, s.d.batches); err != nil {
+		return err
+	}
+	// A stop waits a little: what is on its way is still judged and ordered, and
+	// put on record before another server leads.
+	if err := s.drain(s.patient); err != nil || t.lost.Load() {
+		return nil
+	}
+	return s.d.positions.flush(s.patient)
 }
 
 // told makes an event of what happened to an agent, in OSSEC's words, so that
@@ -305,46 +290,19 @@ func (s *server) noticesInput() *input {
 	}
 }
 
-// fresh leaves out the alerts of events that were judged before this server led,
-// and reports whether the batch behind them is one of those.
-func (s *server) fresh(alerts []*riposte.Alert, done *riposte.Batch) (_ []*riposte.Alert, replayed bool) {
-	e := s.events.Load()
-	if e == nil {
-		return alerts, false
-	}
-	alerts = slices.DeleteFunc(slices.Clone(alerts), func(a *riposte.Alert) bool { return a.Number != 0 && e.Replayed(a.Number) })
-	if done != nil && len(done.Events) > 0 && done.Events[0].Number != 0 {
-		replayed = e.Replayed(done.Events[0].Number)
-	}
-	return alerts, replayed
-}
-
-// finished is told that a batch is judged and answered.
-func (s *server) finished(b *riposte.Batch) {
-	if len(b.Events) > 0 && b.Events[0].Number != 0 {
-		s.done.Store(link.Number(b.Events[0].Number))
-	}
-}
-
-// judged tells the broker how far events are judged.
-func (s *server) judged(ctx context.Context, positions map[string]string) {
-	e := s.events.Load()
-	if e == nil {
-		return
-	}
-	if err := e.Judged(ctx, positions); err != nil && !errors.Is(err, link.ErrDeposed) {
-		s.log.Warn("it is not on record how far events are judged", "error", err)
-	}
-}
-
 // route sends an order to where it is to be carried out, and reports whether
 // this host is one of them.
 func (s *server) route(o *riposte.Order) (to []string, here bool) {
 	p := o.Place
-	here = p.All || p.Server || p.Defined == fleet.Server || p.Local && (o.Alert == nil || o.Alert.Agent.Local())
+	here = p.Server || p.Defined == fleet.Server || p.Local && (o.Alert == nil || o.Alert.Agent.Local())
+	leaves := (here || p.All) && s.leaves(o.Command)
+	if here && leaves {
+		to = s.beside()
+		here = len(to) == 0 // nobody: the executor says why
+	}
 	switch {
 	case p.All:
-		return []string{fleet.All}, true
+		return []string{fleet.All}, !leaves
 	case p.Local && o.Alert != nil && !o.Alert.Agent.Local():
 		to = append(to, o.Alert.Agent.ID)
 	}
@@ -407,9 +365,8 @@ func (s *server) addressees(where string) (to []string, here bool, err error) {
 	return []string{r.ID}, false, err
 }
 
-// issue puts orders into the log of orders; to holds the addressees of each.
-func (s *server) issue(ctx context.Context, orders []riposte.Order, to [][]string) error {
-	var ms []link.Message
+// messages writes orders for the log; to holds the addressees of each.
+func messages(orders []riposte.Order, to [][]string) (ms []link.Message) {
 	for i := range orders {
 		o := &orders[i]
 		for _, id := range to[i] {
@@ -420,6 +377,12 @@ func (s *server) issue(ctx context.Context, orders []riposte.Order, to [][]strin
 			ms = append(ms, m)
 		}
 	}
+	return ms
+}
+
+// issue puts what alerts call for into the log of orders.
+func (s *server) issue(ctx context.Context, orders []riposte.Order, to [][]string) error {
+	ms := messages(orders, to)
 	if len(ms) == 0 {
 		return nil
 	}
@@ -443,8 +406,8 @@ func (s *server) note(action, by, text string) error {
 // pushBundle makes the guard of this server's configuration the agents', too.
 func (s *server) pushBundle(ctx context.Context, w *World) error {
 	l := s.link.Load()
-	if l == nil {
-		return nil // the next start or reload does
+	if l == nil || s.broker == nil && !l.Leads() {
+		return nil // who leads does
 	}
 	g := &w.Settings.Guard
 	b := fleet.Bundle{
@@ -581,6 +544,8 @@ func (s *server) words() []string {
 	words := []string{lead, strconv.Itoa(len(hosts)) + " agents, " + strconv.Itoa(up) + " of them connected", "configuration of the agents: version " + strconv.FormatUint(l.Bundle(), 10)}
 	if s.broker != nil {
 		words = append(words, "own broker on "+s.broker.URL())
+	} else {
+		words = append(words, s.besideWords())
 	}
 	return words
 }

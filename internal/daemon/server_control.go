@@ -139,7 +139,7 @@ func (c *control) Rotate(ctx context.Context, r api.AgentRequest) (out api.Agent
 	if _, err := s.link.Load().Roster().AskRotation(ctx, rec.ID); err != nil {
 		return out, refused(err)
 	}
-	err = s.link.Load().Issue(ctx, []link.Message{{ID: c.ids.New(time.Now()), To: rec.ID, Kind: fleet.KindRotate, Body: fleet.Rotate{By: r.By}}})
+	err = s.link.Load().IssueByHand(ctx, []link.Message{{ID: c.ids.New(time.Now()), To: rec.ID, Kind: fleet.KindRotate, Body: fleet.Rotate{By: r.By}}})
 	return api.Agent{ID: rec.ID, Name: rec.Name, State: "told to change its key", Created: rec.Created}, err
 }
 
@@ -266,7 +266,13 @@ func (c *control) elsewhere(ctx context.Context, where string, o riposte.Order) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.issue(ctx, []riposte.Order{o}, [][]string{to}); err != nil {
+	if here && s.leaves(o.Command) {
+		if here = false; len(to) == 0 {
+			to = s.beside()
+			here = len(to) == 0 // nobody: the executor says why
+		}
+	}
+	if err := s.link.Load().IssueByHand(ctx, messages([]riposte.Order{o}, [][]string{to})); err != nil {
 		return nil, err
 	}
 	var rs []riposte.Receipt
@@ -301,7 +307,7 @@ func (c *control) unblockElsewhere(ctx context.Context, r api.UnblockRequest) ([
 	for _, id := range to {
 		ms = append(ms, link.Message{ID: u.ID + "." + id, To: id, Kind: fleet.KindUndo, Body: u})
 	}
-	if err := s.link.Load().Issue(ctx, ms); err != nil {
+	if err := s.link.Load().IssueByHand(ctx, ms); err != nil {
 		return nil, err
 	}
 	var rs []riposte.Receipt

@@ -150,6 +150,9 @@ func (in *input) once(ctx context.Context, positions map[string]string, out chan
 
 // wanted lists what the world says is to be read.
 func (d *Daemon) wanted(w *World) ([]*input, error) {
+	if d.clustered() {
+		return d.fleetInputs(), nil
+	}
 	log := d.log
 	var out []*input
 	var files []file.Input

@@ -22,8 +22,9 @@ const positionKey = "judged"
 
 // judged is how far events have been judged.
 type judged struct {
-	Seq  uint64    `json:"seq"`
-	Time time.Time `json:"time"` // when the broker stored that message
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`   // when the broker stored that message
+	Server string    `json:"server"` // who says so
 }
 
 // numberBits are the bits of an event's number that count within a message; the
@@ -51,6 +52,7 @@ type Events struct {
 
 	mu       sync.Mutex
 	at       judged // as stored
+	rev      uint64 // of the record
 	replayed uint64
 	marks    []judged // one a few seconds, for the clearing
 	agents   map[string]*history
@@ -73,60 +75,98 @@ func (e *Events) Replayed(number uint64) bool {
 	return Number(number) <= e.replayed
 }
 
-// Run sends batches of events until ctx ends. The source of a batch is the agent.
+// Run sends batches of events until ctx ends. The source of a batch is the
+// agent. While the broker cannot be read it waits, and then goes on from there.
 func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 	if err := e.load(ctx); err != nil {
 		return err
 	}
-	cfg := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: e.at.Seq + 1}
+	from := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: e.at.Seq + 1}
 	if e.at.Seq > 0 && e.s.o.KeepFor > 0 {
 		start := e.at.Time.Add(-e.s.o.KeepFor)
-		cfg = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}
+		from = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}
 	}
 	live := e.at.Seq == 0
 	if live {
 		e.restore()
 	}
-	return e.s.followFrom(ctx, fleet.EventStream, cfg, func(m jetstream.Msg, seq uint64) error {
-		if !live && seq > e.replayed {
-			live = true
-			e.restore()
-		}
-		b, err := e.batch(m, seq)
-		if err != nil {
-			e.s.o.Log.Warn("events that are not understood are left out", "agent", tail(m.Subject()), "error", err)
-		}
-		if b == nil {
-			return nil
-		}
-		select {
-		case out <- *b:
-			if len(b.Events) > 0 {
-				e.sent.Store(seq)
+	for {
+		err := e.s.followFrom(ctx, fleet.EventStream, from, func(m jetstream.Msg, seq uint64) error {
+			from = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: seq + 1}
+			if !live && seq > e.replayed {
+				live = true
+				e.restore()
 			}
-			return nil
-		case <-ctx.Done():
+			return e.send(ctx, m, seq, out)
+		})
+		if ctx.Err() != nil {
 			return nil
 		}
-	})
+		e.s.o.Log.Warn("the events of the agents cannot be read", "error", err)
+		if pause(ctx, 500*time.Millisecond) != nil {
+			return nil
+		}
+	}
 }
 
-// load reads how far events have been judged.
+// send hands over the events of one message.
+func (e *Events) send(ctx context.Context, m jetstream.Msg, seq uint64, out chan<- riposte.Batch) error {
+	b, err := e.batch(m, seq)
+	if err != nil {
+		e.s.o.Log.Warn("events that are not understood are left out", "agent", tail(m.Subject()), "error", err)
+	}
+	if b == nil {
+		return nil
+	}
+	select {
+	case out <- *b:
+		if len(b.Events) > 0 {
+			e.sent.Store(seq)
+		}
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// load reads how far events have been judged. What this server judged last it
+// knows best, unless another has led since.
 func (e *Events) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	info, err := e.s.events.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read how many events there are: %w", err)
+	}
+	at := judged{Server: e.s.o.Name}
 	entry, err := e.s.state.Get(ctx, positionKey)
 	switch {
 	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return nil
 	case err != nil:
 		return fmt.Errorf("read how far events are judged: %w", err)
+	default:
+		e.rev = entry.Revision()
+		if err := json.Unmarshal(entry.Value(), &at); err != nil {
+			return fmt.Errorf("how far events are judged: %w", err)
+		}
 	}
-	if err := json.Unmarshal(entry.Value(), &e.at); err != nil {
-		return fmt.Errorf("how far events are judged: %w", err)
+	for key, text := range e.positions {
+		if !strings.HasPrefix(key, windowPrefix) {
+			continue
+		}
+		seq, ns, _, err := parsePosition(text)
+		if err != nil || seq <= at.Seq {
+			continue // restore says what is not understood
+		}
+		if at.Server != e.s.o.Name {
+			delete(e.positions, key) // another judged these again, and what came of it
+			continue
+		}
+		if seq <= info.State.LastSeq { // else the broker has begun anew
+			at.Seq, at.Time = seq, time.Unix(0, ns).UTC()
+		}
 	}
 	e.mu.Lock()
-	e.replayed = e.at.Seq
+	e.at, e.replayed = at, at.Seq
 	e.mu.Unlock()
 	return nil
 }
@@ -247,16 +287,18 @@ func (e *Events) Judged(ctx context.Context, positions map[string]string) error 
 	if !moved {
 		return nil
 	}
-	if !e.s.leading.Load() {
+	if !e.s.holds() {
 		return ErrDeposed
 	}
+	at.Server = e.s.o.Name
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if _, err := e.s.state.Put(ctx, positionKey, encode(at)); err != nil {
+	rev, err := e.store(ctx, at)
+	if err != nil {
 		return fmt.Errorf("store how far events are judged: %w", err)
 	}
 	e.mu.Lock()
-	e.at = at
+	e.at, e.rev = at, rev
 	clear := e.clearing(at)
 	e.mu.Unlock()
 	if clear > 0 {
@@ -265,6 +307,32 @@ func (e *Events) Judged(ctx context.Context, positions map[string]string) error 
 		}
 	}
 	return nil
+}
+
+// store puts on record how far events are judged, unless another server has said
+// so meanwhile: it goes on from where this one was.
+func (e *Events) store(ctx context.Context, at judged) (rev uint64, err error) {
+	for range 2 {
+		if e.rev == 0 {
+			rev, err = e.s.state.Create(ctx, positionKey, encode(at))
+		} else {
+			rev, err = e.s.state.Update(ctx, positionKey, encode(at), e.rev)
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) {
+			return rev, err
+		}
+		// An answer to this server was lost, or another leads.
+		entry, gerr := e.s.state.Get(ctx, positionKey)
+		if gerr != nil {
+			return 0, gerr
+		}
+		var now judged
+		if json.Unmarshal(entry.Value(), &now) != nil || now.Server != e.s.o.Name || !e.s.holds() {
+			return 0, ErrDeposed
+		}
+		e.rev = entry.Revision()
+	}
+	return 0, err
 }
 
 // clearing returns the sequence up to which (not including) no rule looks back,

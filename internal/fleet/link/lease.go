@@ -21,7 +21,7 @@ const (
 	leaseKey   = "leader"
 )
 
-// lease is who leads.
+// lease is who leads. A server whose broker is its own needs none.
 type lease struct {
 	Server string    `json:"server"`
 	Since  time.Time `json:"since"`
@@ -30,10 +30,16 @@ type lease struct {
 
 // Lead waits until this server leads, runs do while it does, and begins anew
 // when it does not any more, until ctx ends or do fails for another reason. do
-// must return soon when its context ends.
+// must return soon when its context ends: with ErrDeposed as the cause at once,
+// since another server may lead already; otherwise when what it has begun is
+// done, for this server leads until then.
 func (s *Server) Lead(ctx context.Context, do func(context.Context) error) error {
+	if s.o.Alone {
+		return s.leadAlone(ctx, do)
+	}
+	var mine lease // the last that this server had
 	for {
-		rev, mine, err := s.acquire(ctx)
+		rev, err := s.acquire(ctx, &mine)
 		if err != nil {
 			return nil // ctx ended
 		}
@@ -48,94 +54,120 @@ func (s *Server) Lead(ctx context.Context, do func(context.Context) error) error
 	}
 }
 
-// acquire waits until the lease can be had.
-func (s *Server) acquire(ctx context.Context) (rev uint64, mine lease, err error) {
+// leadAlone runs do on a server that nobody can depose.
+func (s *Server) leadAlone(ctx context.Context, do func(context.Context) error) error {
+	for s.catchUp(ctx) != nil {
+		if pause(ctx, 100*time.Millisecond) != nil {
+			return nil
+		}
+	}
+	s.o.Log.Info("this server leads the fleet")
+	s.leading.Store(true)
+	defer s.leading.Store(false)
+	return do(ctx)
+}
+
+// acquire waits until the lease can be had. One that this server had and that
+// nobody took since it takes again at once.
+func (s *Server) acquire(ctx context.Context, mine *lease) (rev uint64, err error) {
 	var seen uint64
 	var since time.Time
 	told := false
 	for {
 		if err := ctx.Err(); err != nil {
-			return 0, mine, err
+			return 0, err
 		}
-		mine = lease{Server: s.o.Name, Since: time.Now()}
+		next := lease{Server: s.o.Name, Since: time.Now().UTC()}
 		rctx, cancel := context.WithTimeout(ctx, takeOver)
 		e, err := s.state.Get(rctx, leaseKey)
+		var held lease
+		if err == nil && json.Unmarshal(e.Value(), &held) != nil {
+			held = lease{}
+		}
+		rev, err := uint64(0), err
 		switch {
 		case errors.Is(err, jetstream.ErrKeyNotFound):
-			if rev, err = s.state.Create(rctx, leaseKey, encode(mine)); err == nil {
-				cancel()
-				return rev, mine, nil
-			}
+			rev, err = s.state.Create(rctx, leaseKey, encode(next))
 		case err != nil:
 			seen = 0 // who cannot see the lease cannot tell how old it is
-		case s.o.Alone: // it is this server's own, from an earlier life
-			if rev, err = s.state.Update(rctx, leaseKey, encode(mine), e.Revision()); err == nil {
-				cancel()
-				return rev, mine, nil
-			}
+		case held.is(*mine), e.Revision() == seen && time.Since(since) >= takeOver:
+			rev, err = s.state.Update(rctx, leaseKey, encode(next), e.Revision())
+			seen = 0
 		case e.Revision() != seen:
 			seen, since = e.Revision(), time.Now()
-			var other lease
-			if json.Unmarshal(e.Value(), &other) == nil && !told && other.Server != s.o.Name {
+			err = errHeld
+			if !told {
 				told = true
-				s.o.Log.Info("standing by: another server leads", "server", other.Server)
+				s.o.Log.Info("standing by: another server leads", "server", held.Server)
 			}
-		case time.Since(since) >= takeOver:
-			if rev, err = s.state.Update(rctx, leaseKey, encode(mine), seen); err == nil {
-				cancel()
-				return rev, mine, nil
-			}
-			seen = 0
+		default:
+			err = errHeld
 		}
 		cancel()
+		if err == nil {
+			*mine = next
+			return rev, nil
+		}
 		_ = pause(ctx, 100*time.Millisecond) // the loop sees that ctx ended
 	}
 }
 
+// errHeld means that another server leads, as far as can be seen.
+var errHeld = errors.New("another server has the lease")
+
+// is reports whether two leases are one, renewed or not.
+func (l lease) is(o lease) bool {
+	return l.Server != "" && l.Server == o.Server && l.Since.Equal(o.Since)
+}
+
+// holds reports whether this server leads and cannot have been deposed yet: a
+// process that was stopped and goes on may not know that it was.
+func (s *Server) holds() bool {
+	return s.leading.Load() && (s.o.Alone || time.Since(s.start) < time.Duration(s.heldUntil.Load()))
+}
+
+// hold notes that the lease was renewed by a request that was sent at the given time.
+func (s *Server) hold(sent time.Time) { s.heldUntil.Store(int64(sent.Add(takeOver).Sub(s.start))) }
+
 // lead runs do while the lease can be renewed.
-func (s *Server) lead(ctx context.Context, rev uint64, mine lease, do func(context.Context) error) error {
-	s.o.Log.Info("this server leads the fleet")
-	ctx, cancel := context.WithCancelCause(ctx)
+func (s *Server) lead(parent context.Context, rev uint64, mine lease, do func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
-	if err := s.catchUp(ctx); err != nil {
-		return ErrDeposed // not yet: the log must be known first
+	// The log must be known first. What takes longer than a lease lasts begins anew.
+	known, stop := context.WithTimeout(ctx, giveUp)
+	err := s.catchUp(known)
+	stop()
+	if err != nil {
+		return ErrDeposed
 	}
+	sent := time.Now()
+	if rev, err = s.renew(ctx, &mine, rev); err != nil {
+		return ErrDeposed
+	}
+	s.hold(sent)
 	s.leading.Store(true)
 	defer s.leading.Store(false)
+	s.o.Log.Info("this server leads the fleet")
 	done := make(chan error, 1)
 	go func() { done <- do(ctx) }()
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
-	renewed := time.Now()
 	for {
 		select {
 		case err := <-done:
-			s.release(rev)
-			return err
-		case <-tick.C:
-		case <-ctx.Done(): // asked to stop: what is on its way is still ordered
-			err := <-done
 			s.leading.Store(false)
 			s.release(rev)
 			return err
+		case <-tick.C:
 		}
-		mine.Beat++
-		rctx, stop := context.WithTimeout(ctx, renewEvery)
-		next, err := s.state.Update(rctx, leaseKey, encode(mine), rev)
-		stop()
-		switch {
-		case err == nil:
-			rev, renewed = next, time.Now()
+		now := time.Now()
+		next, err := s.renew(context.WithoutCancel(ctx), &mine, rev) // as long as do takes to end
+		if err == nil {
+			rev, sent = next, now
+			s.hold(sent)
 			continue
-		case errors.Is(err, jetstream.ErrKeyExists): // moved: another has it, or an answer of ours was lost
-			if e, err := s.state.Get(ctx, leaseKey); err == nil {
-				var now lease
-				if json.Unmarshal(e.Value(), &now) == nil && now.Server == mine.Server && now.Since.Equal(mine.Since) {
-					rev = e.Revision()
-					continue
-				}
-			}
-		case time.Since(renewed) < giveUp:
+		}
+		if !errors.Is(err, ErrDeposed) && time.Since(sent) < giveUp {
 			continue
 		}
 		s.leading.Store(false)
@@ -143,6 +175,27 @@ func (s *Server) lead(ctx context.Context, rev uint64, mine lease, do func(conte
 		<-done
 		return ErrDeposed
 	}
+}
+
+// renew renews the lease. ErrDeposed means that another server has it.
+func (s *Server) renew(ctx context.Context, mine *lease, rev uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, renewEvery)
+	defer cancel()
+	mine.Beat++
+	next, err := s.state.Update(ctx, leaseKey, encode(*mine), rev)
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return next, err
+	}
+	// It moved: another has it, or an answer to this server was lost.
+	e, err := s.state.Get(ctx, leaseKey)
+	if err != nil {
+		return 0, err
+	}
+	var held lease
+	if json.Unmarshal(e.Value(), &held) != nil || !held.is(*mine) {
+		return 0, ErrDeposed
+	}
+	return s.state.Update(ctx, leaseKey, encode(*mine), e.Revision())
 }
 
 // release lets another server lead at once.

@@ -206,13 +206,17 @@ func (s *Server) follow(ctx context.Context, stream string, from uint64, do func
 	return s.followFrom(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1)}, do)
 }
 
+// heartbeat is how often the broker says that there is nothing new. Two that are
+// missing mean that the node which served this reader is gone.
+const heartbeat = time.Second
+
 func (s *Server) followFrom(ctx context.Context, stream string, cfg jetstream.OrderedConsumerConfig, do func(jetstream.Msg, uint64) error) error {
 	cfg.InactiveThreshold = 30 * time.Second
 	c, err := s.js.OrderedConsumer(ctx, stream, cfg)
 	if err != nil {
 		return err
 	}
-	msgs, err := c.Messages(jetstream.PullMaxMessages(2048))
+	msgs, err := c.Messages(jetstream.PullMaxMessages(2048), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
@@ -236,10 +240,18 @@ func (s *Server) followFrom(ctx context.Context, stream string, cfg jetstream.Or
 	}
 }
 
-// Issue puts messages into the log of orders and returns when the broker has
-// them. It goes on trying until ctx ends, also while another server leads. Messages whose
-// ID is in the log already are left out.
-func (s *Server) Issue(ctx context.Context, ms []Message) error {
+// Issue puts what alerts call for into the log of orders and returns when the
+// broker has it. It goes on trying until ctx ends, and waits while this server
+// does not lead. Messages whose ID is in the log already are left out.
+func (s *Server) Issue(ctx context.Context, ms []Message) error { return s.put(ctx, ms, s.holds) }
+
+// IssueByHand is Issue for what a person wants, who may ask any server.
+func (s *Server) IssueByHand(ctx context.Context, ms []Message) error {
+	return s.put(ctx, ms, func() bool { return true })
+}
+
+// put puts messages into the log of orders while this server may.
+func (s *Server) put(ctx context.Context, ms []Message, may func() bool) error {
 	s.issuing.Lock()
 	defer s.issuing.Unlock()
 	bodies := make([]json.RawMessage, len(ms))
@@ -251,7 +263,7 @@ func (s *Server) Issue(ctx context.Context, ms []Message) error {
 		bodies[i] = b
 	}
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		if !s.leading.Load() { // not yet, or not any more: whoever leads issues the same
+		if !may() { // not yet, or not any more: whoever leads issues the same
 			if err := pause(ctx, 20*time.Millisecond); err != nil {
 				return err
 			}

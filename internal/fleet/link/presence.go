@@ -36,6 +36,35 @@ type Notice struct {
 	At          time.Time
 }
 
+// noticeSubject is where servers tell the one that leads what they did.
+const noticeSubject = "riposte.notice"
+
+// tell passes on what happened to an agent. The server that leads is told, and
+// no other: all of them hear who is there and who is not, and one enrols.
+func (s *Server) tell(n Notice) {
+	switch {
+	case n.Kind == Refused || s.holds():
+		s.o.Told(n)
+	case n.Kind == Silent || n.Kind == Back:
+		s.o.Log.Info(n.Words)
+	default:
+		s.o.Log.Info(n.Words)
+		if err := s.nc.Publish(noticeSubject, encode(n)); err != nil {
+			s.o.Log.Warn("the leading server does not know", "notice", n.Words, "error", err)
+		}
+	}
+}
+
+// hearNotices listens to what other servers did.
+func (s *Server) hearNotices() (*nats.Subscription, error) {
+	return s.nc.Subscribe(noticeSubject, func(m *nats.Msg) {
+		var n Notice
+		if err := fleet.Decode(m.Data, &n); err == nil && s.holds() {
+			s.o.Told(n)
+		}
+	})
+}
+
 // Host is what a server knows of an agent.
 type Host struct {
 	identity.Record
@@ -149,7 +178,7 @@ func (s *Server) heard(m *nats.Msg, now time.Time) {
 		s.confirm(id)
 	}
 	if back {
-		s.o.Told(Notice{Kind: Back, Agent: id, Name: r.Name, Address: address(r, p), Words: fmt.Sprintf("agent %s (%s) is back", id, r.Name), At: now})
+		s.tell(Notice{Kind: Back, Agent: id, Name: r.Name, Address: address(r, p), Words: fmt.Sprintf("agent %s (%s) is back", id, r.Name), At: now})
 	}
 }
 
@@ -174,7 +203,7 @@ func (s *Server) silent(now time.Time) {
 	}
 	s.presence.mu.Unlock()
 	for _, n := range out {
-		s.o.Told(n)
+		s.tell(n)
 	}
 }
 

@@ -67,12 +67,14 @@ type Server struct {
 	orders jetstream.Stream
 	codec  *fleet.Codec
 
-	book     book // of orders
-	presence presence
-	bundle   atomic.Pointer[fleet.Signed]
-	version  atomic.Uint64 // of the bundle
-	leading  atomic.Bool
-	issuing  sync.Mutex
+	book      book // of orders
+	presence  presence
+	bundle    atomic.Pointer[fleet.Signed]
+	version   atomic.Uint64 // of the bundle
+	leading   atomic.Bool
+	start     time.Time    // what heldUntil counts from: a clock that is never set
+	heldUntil atomic.Int64 // until when nobody else can lead, as nanoseconds after start
+	issuing   sync.Mutex
 }
 
 // Dial connects to the broker and makes sure of the streams. It returns when the
@@ -86,7 +88,7 @@ func Dial(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 		o.Log.Warn("the disk has room for fewer events than fleet.store_mb says", "megabytes", o.Room/2>>20, "wanted", o.MaxEvents>>20)
 		o.MaxEvents = o.Room / 2
 	}
-	s := &Server{o: o, codec: fleet.NewCodec()}
+	s := &Server{o: o, codec: fleet.NewCodec(), start: time.Now()}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -200,7 +202,7 @@ func (s *Server) Head() uint64 { return s.book.last() }
 func (s *Server) Connected() bool { return s.nc.IsConnected() }
 
 // Leads reports whether this server judges and orders.
-func (s *Server) Leads() bool { return s.leading.Load() }
+func (s *Server) Leads() bool { return s.holds() }
 
 // Run answers agents and keeps what is known of them until ctx ends. It is to be
 // run on every server, whether it leads or not.
@@ -281,6 +283,12 @@ func (s *Server) answer(ctx context.Context) (stop func(), err error) {
 		}
 		subs = append(subs, sub)
 	}
+	sub, err := s.hearNotices()
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("subscribe to %s: %w", noticeSubject, err)
+	}
+	subs = append(subs, sub)
 	return stop, nil
 }
 

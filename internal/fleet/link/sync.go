@@ -100,7 +100,7 @@ func (s *Server) serveJoin(ctx context.Context, m *nats.Msg) {
 	a, err := s.join(ctx, q)
 	if err != nil {
 		s.o.Log.Warn("an enrolment is refused", "token", q.Token, "host", q.Host, "error", err)
-		s.o.Told(Notice{Kind: Refused, Agent: q.Token, Name: q.Host, Words: err.Error()})
+		s.tell(Notice{Kind: Refused, Agent: q.Token, Name: q.Host, Words: err.Error()})
 		a = fleet.JoinReply{Error: err.Error()}
 	}
 	e, err := s.signer.Seal(fleet.Envelope{To: q.Key, Kind: fleet.KindJoined, Issued: time.Now(), Body: encode(a)})
@@ -124,7 +124,7 @@ func (s *Server) join(ctx context.Context, q fleet.JoinRequest) (a fleet.JoinRep
 	a.Head = s.book.last()
 	if fresh {
 		s.o.Log.Info("an agent has joined", "agent", r.ID, "name", r.Name, "host", q.Host)
-		s.o.Told(Notice{Kind: Joined, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) has joined from %s", r.ID, r.Name, q.Host)})
+		s.tell(Notice{Kind: Joined, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) has joined from %s", r.ID, r.Name, q.Host)})
 	}
 	return a, nil
 }
@@ -169,7 +169,7 @@ func (s *Server) rekey(ctx context.Context, id, key string) (a fleet.RekeyReply,
 		return a, err
 	}
 	s.o.Log.Info("an agent has a new key", "agent", id)
-	s.o.Told(Notice{Kind: Rekeyed, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) has a new key", r.ID, r.Name)})
+	s.tell(Notice{Kind: Rekeyed, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) has a new key", r.ID, r.Name)})
 	return a, nil
 }
 
@@ -185,7 +185,7 @@ func (s *Server) Remove(ctx context.Context, id string) (identity.Record, error)
 	if err := s.o.Authority.Push(ctx, s.sys, s.roster.Revoked()); err != nil {
 		return r, fmt.Errorf("agent %s is removed, but the broker does not know yet: %w", id, err)
 	}
-	s.o.Told(Notice{Kind: Gone, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) was removed", r.ID, r.Name)})
+	s.tell(Notice{Kind: Gone, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) was removed", r.ID, r.Name)})
 	return r, nil
 }
 

@@ -1,0 +1,213 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"riposte"
+	"riposte/internal/fleet"
+	"riposte/internal/fleet/broker"
+	"riposte/internal/fleet/identity"
+	"riposte/internal/fleet/ledger"
+)
+
+// bed is a real broker, for servers that share it.
+type bed struct {
+	t         *testing.T
+	authority *identity.Authority
+	broker    *broker.Broker
+}
+
+func newBed(t *testing.T) *bed {
+	t.Helper()
+	a, err := identity.Init(filepath.Join(t.TempDir(), "authority"), identity.InitOptions{Names: []string{"127.0.0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := broker.Start(t.Context(), broker.Options{Authority: a, Listen: "127.0.0.1:0", StoreDir: filepath.Join(t.TempDir(), "broker"),
+		MaxStore: 12 << 30, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return &bed{t: t, authority: a, broker: b}
+}
+
+// member is a server on the bed.
+type member struct {
+	*Server
+	t       *testing.T
+	told    chan Notice
+	log     *bytes.Buffer
+	end     func() // stops Run and closes the connections, as a killed process would
+	leaving context.CancelFunc
+	led     chan error
+}
+
+// server starts a server.
+func (b *bed) server(name string, change ...func(*ServerOptions)) *member {
+	b.t.Helper()
+	l, err := ledger.Open(filepath.Join(b.t.TempDir(), "fleet.db"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m := &member{t: b.t, told: make(chan Notice, 64)}
+	o := ServerOptions{Authority: b.authority, Ledger: l, URLs: b.broker.URL(), Connect: b.broker.Options(), Name: name,
+		MaxEvents: 1 << 30, KeepFor: time.Hour, Told: func(n Notice) { m.told <- n }, Log: slog.New(slog.DiscardHandler)}
+	for _, c := range change {
+		c(&o)
+	}
+	if m.Server, err = Dial(b.t.Context(), o); err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	m.end = sync.OnceFunc(func() {
+		m.Server.Close()
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Error(err)
+		}
+		if m.led != nil {
+			m.leaving()
+			<-m.led
+		}
+		if err := l.Close(); err != nil {
+			b.t.Error(err)
+		}
+	})
+	b.t.Cleanup(m.end)
+	return m
+}
+
+// candidate has a server lead whenever it can. do may be nil.
+func (m *member) candidate(do func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	m.leaving, m.led = cancel, make(chan error, 1)
+	if do == nil {
+		do = func(ctx context.Context) error { <-ctx.Done(); return nil }
+	}
+	go func() { m.led <- m.Lead(ctx, do) }()
+}
+
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// sends publishes a message of an agent with one event a text.
+func (m *member) sends(agent string, epoch, n uint64, texts ...string) (seq uint64) {
+	m.t.Helper()
+	var b riposte.Batch
+	for _, text := range texts {
+		b.Events = append(b.Events, riposte.Event{Time: time.Now(), Location: "log", Text: text})
+	}
+	p := m.codec.AppendEvents(nil, &fleet.Events{Batches: []riposte.Batch{b}})
+	if err := fleet.Stamp(p, epoch, n); err != nil {
+		m.t.Fatal(err)
+	}
+	ack, err := m.js.Publish(m.t.Context(), fleet.EventSubject(agent), p)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+// reader reads events as the daemon does.
+type reader struct {
+	*Events
+	out  chan riposte.Batch
+	stop func()
+}
+
+func (m *member) reads(positions map[string]string) *reader {
+	r := &reader{Events: m.Events(positions), out: make(chan riposte.Batch, 1024)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx, r.out) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			m.t.Error(err)
+		}
+	})
+	m.t.Cleanup(r.stop)
+	return r
+}
+
+// next returns the next batch, as "agent text text", with "again:" before it when
+// it was judged by an earlier leader.
+func (r *reader) next(t *testing.T) (string, riposte.Batch) {
+	t.Helper()
+	select {
+	case b := <-r.out:
+		text := b.Events[0].Agent.ID
+		if r.Replayed(b.Events[0].Number) {
+			text = "again:" + text
+		}
+		for _, e := range b.Events {
+			text += " " + e.Text
+		}
+		return text, b
+	case <-time.After(30 * time.Second):
+		t.Fatal("no batch came")
+		return "", riposte.Batch{}
+	}
+}
+
+func (r *reader) wants(t *testing.T, want string) riposte.Batch {
+	t.Helper()
+	got, b := r.next(t)
+	if got != want {
+		t.Fatalf("read %q, want %q", got, want)
+	}
+	return b
+}
+
+// log reads the whole log of orders.
+func (m *member) wholeLog() (ids []string) {
+	m.t.Helper()
+	info, err := m.orders.Info(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for seq := max(info.State.FirstSeq, 1); seq <= info.State.LastSeq; seq++ {
+		raw, err := m.orders.GetMsg(m.t.Context(), seq)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		e, err := fleet.Open(fleet.SignedFrom(raw.Data, raw.Header.Get), []string{m.signer.Public()}, tail(raw.Subject))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if e.Seq != seq {
+			m.t.Errorf("the order at %d says that it is at %d", seq, e.Seq)
+		}
+		ids = append(ids, raw.Header.Get(jetstream.MsgIDHeader))
+	}
+	return ids
+}
+
+func order(id string) Message {
+	return Message{ID: id, To: fleet.All, Kind: fleet.KindOrder, Body: riposte.Order{ID: id, Issued: time.Now()}}
+}
+
+func orderIDs(from, to int) (ms []Message) {
+	for i := from; i < to; i++ {
+		ms = append(ms, order(fmt.Sprintf("order-%03d", i)))
+	}
+	return ms
+}

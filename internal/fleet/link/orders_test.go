@@ -1,0 +1,96 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestIssueAfterTakeOver: what a leader had issued when it died is not issued
+// again by the next, which begins with the same orders.
+func TestIssueAfterTakeOver(t *testing.T) {
+	b := newBed(t)
+	one, two := b.server("one"), b.server("two")
+	one.candidate(nil)
+	until(t, "one leads", one.Leads)
+	if err := one.Issue(t.Context(), orderIDs(0, 300)); err != nil {
+		t.Fatal(err)
+	}
+	two.candidate(nil)
+	issued := make(chan error, 1)
+	go func() { issued <- two.Issue(t.Context(), orderIDs(200, 500)) }() // waits until it leads
+	select {
+	case err := <-issued:
+		t.Fatalf("issued while another leads (%v)", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	one.end()
+	if err := <-issued; err != nil {
+		t.Fatal(err)
+	}
+	ids := two.wholeLog()
+	var want []string
+	for _, m := range orderIDs(0, 500) {
+		want = append(want, m.ID)
+	}
+	if !slices.Equal(ids, want) {
+		t.Errorf("the log holds %d orders, want each of %d once and in order", len(ids), len(want))
+	}
+}
+
+// TestIssueFenced: of two that both believe to lead, none issues anything twice
+// or out of its place, whatever comes in between.
+func TestIssueFenced(t *testing.T) {
+	b := newBed(t)
+	one, two := b.server("one"), b.server("two")
+	for _, s := range []*member{one, two} {
+		s.leading.Store(true)
+		s.hold(time.Now().Add(time.Hour))
+	}
+	done := make(chan error, 2)
+	for _, s := range []*member{one, two} {
+		go func() {
+			for i := 0; i < 400; i += 40 {
+				if err := s.Issue(t.Context(), orderIDs(i, i+40)); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := one.wholeLog()
+	slices.Sort(ids)
+	if len(ids) != 400 || len(slices.Compact(ids)) != 400 {
+		t.Errorf("%d orders, want 400 different ones", len(ids))
+	}
+}
+
+// TestIssueByHand: any server takes what a person wants.
+func TestIssueByHand(t *testing.T) {
+	b := newBed(t)
+	one, two := b.server("one"), b.server("two")
+	one.candidate(nil)
+	until(t, "one leads", one.Leads)
+	if err := two.IssueByHand(t.Context(), orderIDs(0, 5)); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Issue(t.Context(), orderIDs(3, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if ids := one.wholeLog(); len(ids) != 8 {
+		t.Errorf("%d orders, want 8: %q", len(ids), ids)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := two.Issue(ctx, orderIDs(8, 9)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a server that stands by: %v", err)
+	}
+}
