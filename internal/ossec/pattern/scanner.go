@@ -68,7 +68,7 @@ func (f *gramFilter) add(hash uint64) {
 
 func (f *gramFilter) has(hash uint64) bool {
 	word := f[gramClass(hash)]
-	return word>>(hash>>40&63)&(word>>(hash>>46&63))&1 != 0
+	return word>>(hash>>40&63)&1 != 0 && word>>(hash>>46&63)&1 != 0
 }
 
 // gramUse is a literal that has a gram. Most places where a gram stands but not
@@ -174,14 +174,18 @@ func (s *Scanner) Scan(text string, hits Bits) {
 	const fold = 0x2020202020202020
 	filter := &s.grams.filter
 	i := 0
-	for ; i+8 <= len(text); i += 4 {
-		v := (uint64(text[i]) | uint64(text[i+1])<<8 | uint64(text[i+2])<<16 | uint64(text[i+3])<<24 |
-			uint64(text[i+4])<<32 | uint64(text[i+5])<<40 | uint64(text[i+6])<<48 | uint64(text[i+7])<<56) | fold
+	for ; i+8 <= len(text); i += 6 {
+		t := text[i:][:8]
+		v := (uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56) | fold
 		if h := gramHash(uint32(v)); filter.has(h) {
 			s.compare(uint32(v), gramClass(h), text, i, hits)
 		}
 		if h := gramHash(uint32(v >> 16)); filter.has(h) {
 			s.compare(uint32(v>>16), gramClass(h), text, i+2, hits)
+		}
+		if h := gramHash(uint32(v >> 32)); filter.has(h) {
+			s.compare(uint32(v>>32), gramClass(h), text, i+4, hits)
 		}
 	}
 	for ; i+4 <= len(text); i += 2 {
