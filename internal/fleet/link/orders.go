@@ -99,6 +99,9 @@ func (b *book) last() uint64 {
 func (b *book) reach(ctx context.Context, seq uint64) error {
 	for {
 		b.mu.Lock()
+		if b.moved == nil {
+			b.moved = make(chan struct{}) // nothing is loaded yet
+		}
 		head, moved := b.head, b.moved
 		b.mu.Unlock()
 		if head >= seq {
@@ -158,6 +161,9 @@ func (s *Server) loadOrders(ctx context.Context) error {
 			s.book.mu.Lock()
 			s.book.first, s.book.head = first, max(first, 1)-1
 			s.book.entries, s.book.bytes = nil, 0
+			if s.book.moved != nil {
+				close(s.book.moved)
+			}
 			s.book.ids, s.book.moved = map[string]uint64{}, make(chan struct{})
 			s.book.mu.Unlock()
 			return nil
