@@ -39,20 +39,26 @@ type page struct {
 // that quote many long records would otherwise make it grow without end.
 const fullPage = 512 << 10
 
-// fill makes a page of those alerts whose Log is set. The page's memory is used
+// fill makes a page of those alerts whose Log is set and that are not written
+// yet. The page's memory is used
 // again; it refers to the alerts until it is filled anew.
-func (e *Encoder) fill(p *page, alerts []*riposte.Alert) {
+func (e *Encoder) fill(p *page, alerts []*riposte.Alert, written Written) {
 	p.json, p.text, p.alerts = p.json[:0], p.text[:0], 0
 	for i, a := range alerts {
 		if len(p.json) >= fullPage || len(p.text) >= fullPage {
 			p.rest = alerts[i:]
 			return
 		}
-		if a.Log {
-			p.json = append(e.JSON(p.json, a), '\n')
-			p.text = e.Text(p.text, a)
-			p.alerts++
+		if !a.Log {
+			continue
 		}
+		if !written.JSON.has(a) {
+			p.json = append(e.JSON(p.json, a), '\n')
+		}
+		if !written.Text.has(a) {
+			p.text = e.Text(p.text, a)
+		}
+		p.alerts++
 	}
 	e.forget()
 	p.rest = nil

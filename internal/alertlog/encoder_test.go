@@ -66,7 +66,7 @@ func TestPages(t *testing.T) {
 		alerts = append(alerts, a)
 	}
 	var p page
-	NewEncoder(ossec.Wazuh).fill(&p, alerts)
+	NewEncoder(ossec.Wazuh).fill(&p, alerts, Written{})
 	if len(p.rest) != len(alerts)-5 || len(p.json) > 2*fullPage {
 		t.Errorf("%d of %d alerts do not fit %d bytes", len(p.rest), len(alerts), len(p.json))
 	}

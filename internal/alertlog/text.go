@@ -22,7 +22,7 @@ func AppendText(dst []byte, a *riposte.Alert, d ossec.Dialect) []byte {
 
 // Text appends an alert as one block of alerts.log, as AppendText does.
 func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
-	dst = append(dst, "** Alert "...)
+	dst = append(dst, alertMark...)
 	dst = appendVisible(dst, a.ID)
 	dst = append(dst, ':')
 	if a.Rule.Mail {
@@ -87,6 +87,9 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 	}
 	return append(dst, '\n')
 }
+
+// alertMark begins a block.
+const alertMark = "** Alert "
 
 // fieldLabels begin the lines of the fields that a block shows.
 var fieldLabels = [...]string{"Src IP: ", "Src Port: ", "Dst IP: ", "Dst Port: ", "User: "}

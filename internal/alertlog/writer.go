@@ -35,11 +35,14 @@ type Writer struct {
 
 	mu                    sync.Mutex
 	json, text, responses logFile
+	written               Written
 	parts                 []part
 	lines                 []byte
 }
 
-// Open opens the logs in dir, which is made if it is missing.
+// Open opens the logs in dir, which is made if it is missing. An alert that a
+// crash has left torn at the end of a log is cut off: its event was not dealt with
+// and is judged again.
 func Open(dir string, d ossec.Dialect) (*Writer, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open alert logs: %w", err)
@@ -49,10 +52,18 @@ func Open(dir string, d ossec.Dialect) (*Writer, error) {
 	w.json.path = filepath.Join(dir, AlertsJSON)
 	w.text.path = filepath.Join(dir, AlertsText)
 	w.responses.path = filepath.Join(dir, Responses)
-	if err := w.Reopen(); err != nil {
+	err := errors.Join(cutTorn(w.json.path, "{", "\n"), cutTorn(w.text.path, alertMark, "\n\n"))
+	if err = errors.Join(err, w.Reopen()); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
+}
+
+// Leave has alerts left out of either log that were in it before.
+func (w *Writer) Leave(written Written) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.written = written
 }
 
 // Parallel makes the encoding of many alerts the work of up to n goroutines. The
@@ -85,9 +96,9 @@ func (w *Writer) WriteAlerts(alerts []*riposte.Alert) (err error) {
 	for i := range w.parts[:n] {
 		share := alerts[i*len(alerts)/n : (i+1)*len(alerts)/n]
 		if p := &w.parts[i]; i+1 < n {
-			wg.Go(func() { p.encoder.fill(&p.page, share) })
+			wg.Go(func() { p.encoder.fill(&p.page, share, w.written) })
 		} else {
-			p.encoder.fill(&p.page, share)
+			p.encoder.fill(&p.page, share, w.written)
 		}
 	}
 	wg.Wait()
@@ -104,7 +115,7 @@ func (w *Writer) write(p *part) (err error) {
 		if len(p.page.rest) == 0 {
 			return err
 		}
-		p.encoder.fill(&p.page, p.page.rest)
+		p.encoder.fill(&p.page, p.page.rest, w.written)
 	}
 }
 

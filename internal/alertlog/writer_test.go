@@ -3,6 +3,7 @@ package alertlog
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -70,20 +71,76 @@ func expect(t *testing.T, dir, name, want string) {
 	}
 }
 
-// A line that a crash has left torn is ended, so that the next is whole.
-func TestTornLine(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, AlertsJSON), []byte(`{"timestamp":"20`), 0o640); err != nil {
-		t.Fatal(err)
+// An alert that a crash has left torn is cut off: it is judged again. What riposte
+// did not write is only ended.
+func TestTorn(t *testing.T) {
+	whole := sample()
+	json, text := string(AppendJSON(nil, whole, ossec.Wazuh))+"\n", string(AppendText(nil, whole, ossec.Wazuh))
+	for cut := 0; cut < len(json); cut += 13 {
+		for _, c := range []struct{ name, before, torn, want string }{
+			{AlertsJSON, "", json[:cut], ""},
+			{AlertsJSON, json, json[:cut], json},
+			{AlertsJSON, "by hand\n", json[:cut], "by hand\n"},
+			{AlertsJSON, json + "by", json[:cut], json + "by" + json[:cut] + "\n"},
+			{AlertsText, "", text[:min(cut, len(text)-1)], ""},
+			{AlertsText, text, text[:min(cut, len(text)-1)], text},
+			{AlertsText, text + "by", text[:min(cut, len(text)-1)], text + "by" + strings.TrimSuffix(text[:min(cut, len(text)-1)], "\n") + "\n"},
+		} {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, c.name), []byte(c.before+c.torn), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			w, err := Open(dir, ossec.Wazuh)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, dir, c.name, c.want)
+			if t.Failed() {
+				t.Fatalf("cut at %d behind %q", cut, c.before)
+			}
+		}
 	}
-	w, err := Open(dir, ossec.Wazuh)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// What is in one of the logs already is written into the other only.
+func TestTail(t *testing.T) {
+	for _, d := range []ossec.Dialect{ossec.Wazuh, ossec.OSSEC} {
+		dir := t.TempDir()
+		var alerts []*riposte.Alert
+		var json, text []string
+		for i := range 4 {
+			a := sample()
+			a.Number = 7<<20 + uint64(i)
+			a.ID = fmt.Sprintf("1700000000.%d", a.Number)
+			a.FullLog = fmt.Sprintf("line %d with \"id\":\"1.7777777\" in it\n\n** Alert 1.9999999: - x", i)
+			alerts = append(alerts, a)
+			json, text = append(json, string(AppendJSON(nil, a, d))+"\n"), append(text, string(AppendText(nil, a, d)))
+		}
+		local := sample()
+		json, text = append(json, string(AppendJSON(nil, local, d))+"\n"), append(text, string(AppendText(nil, local, d)))
+		for name, there := range map[string]string{AlertsJSON: json[4] + json[0] + json[1] + json[2][:40], AlertsText: text[4] + text[1] + text[3]} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(there), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w, err := Open(dir, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, err := Tail(dir)
+		if err != nil || len(written.JSON) != 2 || len(written.Text) != 2 {
+			t.Fatalf("%v: found %v, %v", d, written, err)
+		}
+		w.Leave(written)
+		if err := errors.Join(w.WriteAlerts(append(alerts, local)), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, dir, AlertsJSON, json[4]+json[0]+json[1]+json[2]+json[3]+json[4])
+		expect(t, dir, AlertsText, text[4]+text[1]+text[3]+text[0]+text[2]+text[4])
 	}
-	if err := errors.Join(w.WriteAlerts([]*riposte.Alert{sample()}), w.Close()); err != nil {
-		t.Fatal(err)
-	}
-	expect(t, dir, AlertsJSON, "{\"timestamp\":\"20\n"+string(AppendJSON(nil, sample(), ossec.Wazuh))+"\n")
 }
 
 // A disk that takes nothing is reported at each write; what waited is written

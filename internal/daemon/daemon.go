@@ -528,11 +528,7 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 		return nil
 	}
 	d.fired.Add(uint64(len(alerts)))
-	logged := alerts
-	if d.server != nil {
-		logged = d.server.written.missing(alerts)
-	}
-	if err := d.alerts.WriteAlerts(logged); err != nil {
+	if err := d.alerts.WriteAlerts(alerts); err != nil {
 		d.log.Error("cannot write alerts", "error", err)
 	}
 	planner := d.world.Load().Planner

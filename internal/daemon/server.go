@@ -45,7 +45,6 @@ type server struct {
 	turn      atomic.Pointer[turn]        // the last time that this server led; nil: it never did
 	done      atomic.Uint64               // place in the stream of the last message that was judged
 	notices   chan riposte.Event
-	written   writtenAlerts
 	patient   context.Context // of what waits for the broker; set before anything is judged
 }
 
@@ -219,7 +218,7 @@ func (s *server) follow(ctx context.Context, l *link.Server) error {
 	if err != nil {
 		return err
 	}
-	s.written.set(written)
+	s.d.alerts.Leave(written)
 	t := newTurn(s.patient, ctx, l, l.Events(s.d.positions.all()))
 	defer t.end()
 	s.done.Store(0)
