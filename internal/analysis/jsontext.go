@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"math"
+	"math/bits"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,18 +14,34 @@ func (j *jsonReader) str() (string, bool) {
 		return "", false
 	}
 	start := j.i
-	for j.i < len(j.s) {
-		switch j.s[j.i] {
-		case '"':
-			v := j.s[start:j.i]
-			j.i++
-			return v, true
-		case '\\':
-			return j.escaped(start)
-		}
-		j.i++
+	j.i = quoteOrBackslash(j.s, start)
+	switch {
+	case j.i == len(j.s):
+		return "", false
+	case j.s[j.i] == '\\':
+		return j.escaped(start)
 	}
-	return "", false
+	j.i++
+	return j.s[start : j.i-1], true
+}
+
+// quoteOrBackslash returns the place of the first of them at or after i, len(s)
+// if there is none. Of the bits that are set for eight bytes the lowest is right.
+func quoteOrBackslash(s string, i int) int {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		t := s[i:][:8]
+		v := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+		quote, back := v^'"'*each, v^'\\'*each
+		if found := ((quote-each)&^quote | (back-each)&^back) & top; found != 0 {
+			return i + bits.TrailingZeros64(found)>>3
+		}
+	}
+	for i < len(s) && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 // escaped reads the rest of a string that has escapes. A NUL ends the value,
@@ -72,8 +89,9 @@ func (j *jsonReader) escaped(start int) (string, bool) {
 				return "", false
 			}
 		default:
-			b = append(b, c)
-			j.i++
+			from := j.i
+			j.i = quoteOrBackslash(j.s, from)
+			b = append(b, j.s[from:j.i]...)
 		}
 	}
 	return "", false
