@@ -1,8 +1,8 @@
 package link
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -46,7 +46,6 @@ type member struct {
 	*Server
 	t       *testing.T
 	told    chan Notice
-	log     *bytes.Buffer
 	end     func() // stops Run and closes the connections, as a killed process would
 	leaving context.CancelFunc
 	led     chan error
@@ -74,7 +73,7 @@ func (b *bed) server(name string, change ...func(*ServerOptions)) *member {
 	m.end = sync.OnceFunc(func() {
 		m.Server.Close()
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
 			b.t.Error(err)
 		}
 		if m.led != nil {
