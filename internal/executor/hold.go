@@ -26,7 +26,7 @@ type hold struct {
 	force    bool // ordered past the guard
 	over     bool // no longer the hold of its key
 	took     bool // it took over an effect that was not undone
-	doubt    bool // riposte was stopped in the middle of it, and what that may have left is not undone yet
+	doubt    bool // riposte was stopped in the middle of it, and what that may have left is not known to be undone
 	missing  bool // in force, but could not be put back after a restart of the machine
 }
 

@@ -416,3 +416,28 @@ func TestWhatMayBeLeftIsNotHadTwice(t *testing.T) {
 	f(action{Do: "order", Command: "sh", Target: 3, Time: 5 * sec, Count: 1})
 	f(action{Do: "fail undo", Command: "sh"}, again) // it can be undone after all
 }
+
+// The same for what was being put back after a restart of the machine when
+// riposte was stopped, and was to be undone while its cleaning was under way.
+// Which of them comes first is open, so it is tried several times.
+func TestWhatWasBeingPutBackIsNotHadTwice(t *testing.T) {
+	base := memory(t)
+	for n := range 8 {
+		dir := filepath.Join(base, fmt.Sprint(n))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		errs, _ := live(t, dir, []action{
+			{Do: "order", Command: "sh2", Target: 1, Time: 7 * sec, Count: 2},
+			{Do: "slow after", Command: "sh2", Time: 59 * sec, On: true},
+			{Do: "fail undo", Command: "sh2", On: true},
+			{Do: "reboot"},
+			{Do: "crash"},
+			{Do: "undo all"},
+			{Do: "order", Command: "sh2", Target: 1, Time: 8 * mins, Count: 1},
+		})
+		if len(errs) > 0 {
+			t.Fatal(strings.Join(errs, "\n"))
+		}
+	}
+}

@@ -128,8 +128,8 @@ func (m missing) Undo(_ context.Context, es []enforce.Effect) []enforce.Result  
 // takeUpOver has a response taken back that must not be in force any longer, and
 // reports whether it is one.
 func (x *Executor) takeUpOver(h *hold, now int64) bool {
-	// Of what has no state nobody knows whether it ever was in force.
-	h.doubt = h.phase != journal.Held && h.state == "" && h.def.lane.lister == nil
+	// Whether what was on its way is there nobody knows.
+	h.doubt = h.phase != journal.Held && h.def.lane.lister == nil
 	switch {
 	case h.phase == journal.Ending:
 		x.push(&job{kind: end, place: h.place(), hold: h, reason: "it was being taken back when riposte stopped", first: true})
@@ -183,6 +183,7 @@ func (x *Executor) observes(h *hold) bool {
 // mechanism cannot say, it is undone first, so that it is not done twice.
 func (x *Executor) adopt(h *hold, first bool) {
 	if h.def.lane.lister == nil {
+		h.doubt = true
 		x.push(&job{kind: clean, place: h.place(), hold: h, first: first})
 	}
 	x.push(&job{kind: begin, place: h.place(), hold: h, first: first, adopted: true, durable: h.def.lane.mech.Durable()})

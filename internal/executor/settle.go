@@ -65,7 +65,6 @@ func (x *Executor) settleClean(j *job, res *enforce.Result, moot bool) {
 			x.pop(b)
 		}
 		h.tries++
-		h.doubt = true
 		x.troubles[h] = trouble{words: "riposte stopped in the middle of it, and what it may have left cannot be undone: " + res.Err.Error()}
 		x.clock.set(h, x.wall()+int64(backoff(int(h.tries))))
 		x.change(h)
