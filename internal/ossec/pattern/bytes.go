@@ -39,7 +39,7 @@ func (a *osAlt) sign() (byte, bool) {
 				j++
 			}
 		case cellByte:
-			if strings.IndexByte(signs, c.lit) >= 0 {
+			if a.firm(j) && strings.IndexByte(signs, c.lit) >= 0 {
 				return c.lit, true
 			}
 		}

@@ -1,5 +1,7 @@
 package pattern
 
+import "strings"
+
 // The automaton of Wazuh's OS_Regex: a cursor in the subject, a cursor in the
 // row of cells, and four slots to come back to. It is not a regular
 // expression; what it does is set down step by step in the specification of
@@ -118,7 +120,16 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 		more  bool
 		fresh = !a.begin && a.head.lit != "" // at a place to start from
 		cells = a.cells
+		stop  = n - 1 // the last place to start from
 	)
+	if a.tail != 0 {
+		if strings.IndexByte(s, a.tail) < 0 {
+			return 0, false
+		}
+		if !a.begin {
+			stop = strings.LastIndexByte(s, a.tail)
+		}
+	}
 	for i < n {
 		if fresh && !(more && a.calm) {
 			if i = a.skip(s, i); i < 0 {
@@ -259,7 +270,9 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 			first = unset
 		}
 		j, last = 0, unset
-		i++
+		if i++; i > stop {
+			return 0, false
+		}
 		fresh = a.head.lit != ""
 	}
 	return a.atEnd(j, n, last, more, marks, capturing)

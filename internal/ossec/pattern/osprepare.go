@@ -20,6 +20,7 @@ func (r *osRegex) prepare() []string {
 		if !a.plain {
 			a.findRuns()
 			a.findHead()
+			a.findTail()
 			rows = a.rows()
 			if !a.begin || a.startsWithRun() {
 				a.must = finders(slices.DeleteFunc(slices.Clone(rows), func(t string) bool { return strings.Contains(a.head.lit, t) }))
@@ -160,6 +161,33 @@ func (a *osAlt) findHead() {
 			return
 		}
 		at++
+	}
+}
+
+// firm reports whether the automaton never passes the literal cell j without its
+// byte. Where it is the last one it may accept at a class in front of it.
+func (a *osAlt) firm(j int) bool {
+	return a.cells[j].lit != 0 && (j == 0 || a.cells[j-1].kind != cellClass || a.cells[j+1].kind != cellEnd)
+}
+
+// findTail finds the rarest literal byte behind the part that takes a byte a
+// step. Behind the last one of a subject no place is worth a start.
+func (a *osAlt) findTail() {
+	best := rarity(' ')
+	behind := false
+	for j := 0; a.cells[j].kind != cellEnd; j++ {
+		switch c := &a.cells[j]; c.kind {
+		case cellEsc:
+			j++
+			if c.quant != 0 {
+				j++
+				behind = true
+			}
+		case cellByte:
+			if behind && a.firm(j) && !isLetter(c.lit) && !c.isQuant() && rarity(c.lit) >= best {
+				best, a.tail = rarity(c.lit), c.lit
+			}
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type osAlt struct {
 	headAt int32    // how many bytes behind the start of a match head stands
 	head   finder   // a literal near the start of every match, or nothing
 	must   []finder // literals that occur in every subject that matches
+	tail   byte     // a literal byte at or behind the start of every match, 0: none worth it
 }
 
 type cellKind uint8
