@@ -70,7 +70,8 @@ type Agent struct {
 	live        chan *nats.Msg
 	resync      chan struct{}
 	asking      atomic.Pointer[context.CancelFunc] // ends the request for orders that is on its way
-	seen        map[string]uint64                  // by subject: the last sequence of it
+	seen        map[string]uint64                  // by addressee: the last sequence of it
+	lost        atomic.Bool                        // something before the cursor may be missing
 	overlap     int                                // live messages that may be in the last answer, too
 	synced      atomic.Bool
 }
@@ -95,7 +96,7 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 		}
 	}
 	if a.nc, err = connect(strings.Join(o.Credentials.URLs, ","), o.Log, append(o.Credentials.Options(), o.Connect...),
-		nats.ConnectHandler(again), nats.ReconnectHandler(again)); err != nil {
+		nats.ConnectHandler(again), nats.ReconnectHandler(again), nats.ErrorHandler(a.trouble)); err != nil {
 		return nil, err
 	}
 	if a.js, err = jetstream.New(a.nc, jetstream.WithPublishAsyncMaxPending(maxUnacked+1), jetstream.WithPublishAsyncTimeout(patience)); err != nil {
@@ -103,6 +104,20 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// trouble is told what goes wrong with the connection. Live messages that came
+// faster than they could be dealt with are gone.
+func (a *Agent) trouble(_ *nats.Conn, sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	a.o.Log.Warn("broker", "subject", subject, "error", err)
+	if errors.Is(err, nats.ErrSlowConsumer) {
+		a.lost.Store(true)
+		a.ask()
+	}
 }
 
 // Close drops the connection.

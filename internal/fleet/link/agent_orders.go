@@ -77,30 +77,48 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 			a.o.Log.Error("a message that claims to be the server's is refused", "subject", m.Subject, "error", err)
 			continue
 		}
-		if e.Seq == 0 { // stands outside the log
+		if m.Subject != fleet.LiveSubject(e.To) || (e.Seq == 0) != (e.Kind == fleet.KindBundle) {
+			a.o.Log.Error("a message of the server's that came another way is refused", "subject", m.Subject, "to", e.To, "kind", e.Kind, "sequence", e.Seq)
+			continue
+		}
+		if e.Seq == 0 { // stands outside the log, and has a version
 			es = append(es, e)
 			continue
 		}
-		seen := max(a.seen[m.Subject], a.o.Cursor)
+		seen := a.had(e.To)
 		if e.Seq <= seen {
 			a.o.Log.Log(ctx, known, "an order that was here before is left out", "sequence", e.Seq)
 			continue
 		}
 		if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64); err != nil || last > seen {
+			a.lost.Store(true)
 			a.ask() // what was missed comes before this, with this
 			break
 		}
-		a.seen[m.Subject] = e.Seq
+		a.seen[e.To] = e.Seq
 		es = append(es, e)
 	}
 	return a.carry(ctx, es)
 }
 
-// sync asks for all orders after the cursor.
-func (a *Agent) sync(ctx context.Context) error {
+// had is the sequence of the last order to an addressee.
+func (a *Agent) had(to string) uint64 { return max(a.seen[to], a.o.Cursor) }
+
+// sync asks for all orders after the cursor, or after the last that surely
+// nothing is missing before.
+func (a *Agent) sync(ctx context.Context) (err error) {
 	id := a.o.Credentials.ID
+	after := a.Cursor()
+	if a.lost.Swap(false) {
+		after = min(after, a.had(fleet.All), a.had(id))
+		defer func() {
+			if err != nil {
+				a.lost.Store(true)
+			}
+		}()
+	}
 	for {
-		q, err := fleet.Encode(fleet.SyncRequest{After: a.Cursor(), Bundle: a.version.Load()})
+		q, err := fleet.Encode(fleet.SyncRequest{After: after, Bundle: a.version.Load()})
 		if err != nil {
 			return err
 		}
@@ -121,10 +139,15 @@ func (a *Agent) sync(ctx context.Context) error {
 		}
 		now := time.Now()
 		a.skew = r.Now.Sub(before.Add(now.Sub(before) / 2))
+		if a.skew.Abs() <= now.Sub(before)/2 {
+			a.skew = 0 // the way of the question explains it
+		}
 		var es []fleet.Envelope
 		if r.Bundle != nil {
 			if e, err := fleet.Open(*r.Bundle, a.o.Credentials.OrderKeys, id); err != nil {
 				a.o.Log.Error("a bundle that claims to be the server's is refused", "error", err)
+			} else if e.Kind != fleet.KindBundle || e.Seq != 0 {
+				a.o.Log.Error("what comes in the place of a bundle is refused", "kind", e.Kind, "sequence", e.Seq)
 			} else {
 				es = append(es, e)
 			}
@@ -134,22 +157,25 @@ func (a *Agent) sync(ctx context.Context) error {
 			switch {
 			case err != nil:
 				a.o.Log.Error("an order that claims to be the server's is refused", "error", err)
-			case e.Seq <= a.Cursor():
+			case e.Seq <= after:
 				a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
 			default:
-				es = append(es, e)
+				after = e.Seq
+				if e.Seq > a.had(e.To) { // else it came past the one that was missing
+					a.seen[e.To] = e.Seq
+					es = append(es, e)
+				}
 			}
 		}
 		if err := a.carry(ctx, es); err != nil {
 			return err
 		}
-		// Everything up to the head is dealt with, whomever it was for. A head that
-		// nothing signed vouches for does not move the cursor.
-		for _, to := range []string{fleet.All, id} {
-			subject := fleet.LiveSubject(to)
-			a.seen[subject] = max(a.seen[subject], a.Cursor())
-		}
 		if !r.More {
+			// Everything up to the head is dealt with, whomever it was for. A head that
+			// nothing signed vouches for does not move the cursor.
+			for _, to := range []string{fleet.All, id} {
+				a.seen[to] = max(a.seen[to], a.Cursor())
+			}
 			if !a.synced.Swap(true) {
 				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)
 			}

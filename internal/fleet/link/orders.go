@@ -81,6 +81,18 @@ func (b *book) add(e entry) {
 	b.moved = make(chan struct{})
 }
 
+// load begins anew: the log is to be at hand from first on.
+func (b *book) load(first uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.first, b.head = first, max(first, 1)-1
+	b.entries, b.bytes, b.ids = nil, 0, map[string]uint64{}
+	if b.moved != nil {
+		close(b.moved)
+	}
+	b.moved = make(chan struct{})
+}
+
 // knows reports whether an order is in the part of the log that is at hand.
 func (b *book) knows(id string) bool {
 	b.mu.Lock()
@@ -158,14 +170,7 @@ func (s *Server) loadOrders(ctx context.Context) error {
 			if st.LastSeq > atHand && st.LastSeq-atHand > first {
 				first = st.LastSeq - atHand
 			}
-			s.book.mu.Lock()
-			s.book.first, s.book.head = first, max(first, 1)-1
-			s.book.entries, s.book.bytes = nil, 0
-			if s.book.moved != nil {
-				close(s.book.moved)
-			}
-			s.book.ids, s.book.moved = map[string]uint64{}, make(chan struct{})
-			s.book.mu.Unlock()
+			s.book.load(first)
 			return nil
 		}
 		s.o.Log.Warn("the log of orders cannot be read", "error", err)

@@ -1,0 +1,66 @@
+package link
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"riposte"
+	"riposte/internal/fleet"
+)
+
+// TestPack: records hold all events in their order, fit a message whatever they
+// hold, and a position comes with or behind the last event before it.
+func TestPack(t *testing.T) {
+	c := fleet.NewCodec()
+	rapid.Check(t, func(t *rapid.T) {
+		var batches []riposte.Batch
+		var want []string
+		due := map[string]int{} // source: events before its position
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
+		for range rapid.IntRange(0, 6).Draw(t, "batches") {
+			b := riposte.Batch{Source: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "source")}
+			for range rapid.IntRange(0, 40).Draw(t, "events") {
+				text := make([]byte, rapid.SampledFrom([]int{0, 10, 3000, 64 << 10}).Draw(t, "length"))
+				for i := range text {
+					text[i] = byte(random.Uint32()) // does not shrink
+				}
+				b.Events = append(b.Events, riposte.Event{Text: string(text), Location: "log"})
+				want = append(want, string(text))
+			}
+			if rapid.Bool().Draw(t, "has a position") {
+				b.Position = "x"
+				due[b.Source] = len(want)
+			}
+			batches = append(batches, b)
+		}
+		n := 0
+		err := Pack(c, batches, func(payload []byte, positions map[string]string) error {
+			if len(payload) > fleet.MaxMessage {
+				t.Fatalf("a record of %d bytes", len(payload))
+			}
+			e, err := c.DecodeEvents(payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range e.Batches {
+				for i := range b.Events {
+					if b.Events[i].Text != want[n] {
+						t.Fatalf("event %d is another", n)
+					}
+					n++
+				}
+			}
+			for source := range positions {
+				if at, ok := due[source]; !ok || at <= n {
+					delete(due, source)
+				}
+			}
+			return nil
+		})
+		if err != nil || n != len(want) || len(due) > 0 {
+			t.Fatalf("%d of %d events, positions that were not given or too soon: %v, %v", n, len(want), due, err)
+		}
+	})
+}
