@@ -84,7 +84,7 @@ type Roster struct {
 // NewRoster opens the roster in the broker, or makes it with so many replicas,
 // and reads it.
 func NewRoster(ctx context.Context, js jetstream.JetStream, replicas int, log *slog.Logger) (*Roster, error) {
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+	kv, err := Bucket(ctx, js, jetstream.KeyValueConfig{
 		Bucket: fleet.AgentBucket, Description: "the agents of the fleet", Replicas: max(replicas, 1), History: 1,
 	})
 	if err != nil {

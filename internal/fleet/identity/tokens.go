@@ -61,7 +61,7 @@ type Tokens struct{ kv jetstream.KeyValue }
 // NewTokens opens the list of tokens in the broker, or makes it with so many
 // replicas.
 func NewTokens(ctx context.Context, js jetstream.JetStream, replicas int) (*Tokens, error) {
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+	kv, err := Bucket(ctx, js, jetstream.KeyValueConfig{
 		Bucket: fleet.TokenBucket, Description: "enrolment tokens", Replicas: max(replicas, 1), History: 1, TTL: keepTokens,
 	})
 	if err != nil {

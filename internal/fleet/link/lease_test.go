@@ -161,3 +161,25 @@ func TestNotices(t *testing.T) {
 		t.Error("more was told")
 	}
 }
+
+// TestStreamsLeftAlone: a server that starts changes nothing that is as it
+// should be.
+func TestStreamsLeftAlone(t *testing.T) {
+	b := newBed(t)
+	one := b.server("one")
+	updates, err := one.nc.SubscribeSync("$JS.API.STREAM.UPDATE.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.server("two")
+	if err := one.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := updates.NextMsg(10 * time.Millisecond); err == nil {
+		t.Errorf("%s is changed: %s", m.Subject, m.Data)
+	}
+	b.server("three", func(o *ServerOptions) { o.MaxEvents = 2 << 30 })
+	if m, err := updates.NextMsg(time.Second); err != nil || m.Subject != "$JS.API.STREAM.UPDATE.EVENTS" {
+		t.Errorf("other settings change nothing: %v", err)
+	}
+}

@@ -129,54 +129,6 @@ func Dial(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	return s, nil
 }
 
-// streams makes the streams, or brings them to what this version wants. A
-// cluster that has just started is asked until it has a leader.
-func (s *Server) streams(ctx context.Context) error {
-	for {
-		err := s.tryStreams(ctx)
-		if err == nil {
-			return nil
-		}
-		s.o.Log.Info("the broker is not ready", "error", err)
-		if perr := pause(ctx, time.Second); perr != nil {
-			return fmt.Errorf("the streams: %w", err)
-		}
-	}
-}
-
-func (s *Server) tryStreams(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*patience)
-	defer cancel()
-	var maxOrders int64 = maxOrders
-	if s.o.Room > 0 {
-		maxOrders = min(maxOrders, s.o.Room/8)
-	}
-	if s.events, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: fleet.EventStream, Description: "events of the agents, until they are judged", Subjects: []string{fleet.EventSubject("*")},
-		MaxBytes: s.o.MaxEvents, Discard: jetstream.DiscardNew, Duplicates: duplicates, Replicas: s.o.Replicas,
-		MaxMsgSize: maxStored, AllowDirect: true,
-	}); err != nil {
-		return err
-	}
-	if s.orders, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: fleet.OrderStream, Description: "orders to the agents", Subjects: []string{fleet.OrderSubject("*")},
-		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
-		RePublish: &jetstream.RePublish{Source: fleet.OrderSubject(">"), Destination: fleet.LiveSubject(">")},
-	}); err != nil {
-		return err
-	}
-	if _, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: fleet.ReceiptStream, Description: "what the agents did", Subjects: []string{fleet.ReceiptSubject("*")},
-		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
-	}); err != nil {
-		return err
-	}
-	s.state, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: fleet.StateBucket, Description: "who leads, and how far", Replicas: s.o.Replicas,
-	})
-	return err
-}
-
 // Close drops the connections.
 func (s *Server) Close() {
 	for _, nc := range []*nats.Conn{s.nc, s.sys} {
