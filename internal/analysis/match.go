@@ -39,10 +39,10 @@ func (w *Worker) walk(r *record, n *node) bool {
 	r.picks = append(r.picks, pick{node: n})
 	settled := false
 	decoder := r.decoderID()
-	list := w.among(r, n.candidates(decoder))
+	list, begin := w.among(r, n.candidates(decoder))
 	for i := range list {
 		g := &list[i]
-		if w.open(r, g, decoder) && w.all(r, g.static) && w.walk(r, g.node) {
+		if (begin == 0 || (begin^g.begin)&g.mask == 0) && w.open(r, g, decoder) && w.all(r, g.static) && w.walk(r, g.node) {
 			settled = true
 			break
 		}

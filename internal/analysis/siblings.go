@@ -17,14 +17,16 @@ type node struct {
 }
 
 // siblings are rules that stand side by side, in the order in which they are
-// tried. Where many of them want one of a few whole values of the same field,
-// cases has for each value those that can hold, and rest those that can hold
-// for any other.
+// tried. Where many of them want one of a few whole values of the same field, or
+// a prefix of it, cases has for each whole value those that can hold, and rest
+// those that can hold for any other.
 type siblings struct {
 	gates []gate
 	key   key
 	cases map[string][]gate // nil: there is nothing to choose by
 	rest  []gate
+
+	prefixed bool // some of rest want a prefix
 }
 
 // key is what siblings are chosen by: a slot or a dynamic field.
@@ -43,11 +45,14 @@ type gate struct {
 	field    int32 // in Set.Fields, -1: none
 	literals []int32
 	static   []condition
+	// begin, where mask has bits, is how the value that the siblings are chosen by
+	// must begin, in lower case.
+	begin, mask uint64
 }
 
 const (
 	fewChildren = 8 // below this siblings are not chosen by anything
-	fewCases    = 4 // below this they are not chosen by a value
+	fewCases    = 4 // below this they are not chosen by a value, nor below its square by a prefix
 )
 
 func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
@@ -152,12 +157,19 @@ func (b *planBuilder) siblings(gates []gate) *siblings {
 		return s
 	}
 	wanted := make([]map[key][]string, len(gates))
+	prefix := make([]map[key]string, len(gates))
 	count := map[key]int{}
 	best := 0
 	for i := range gates {
 		wanted[i] = b.wholes(gates[i].node.rule)
 		for at := range wanted[i] {
-			count[at]++
+			count[at] += fewCases // a whole value tells more than a prefix
+		}
+		prefix[i] = prefixes(gates[i].node.rule)
+		for at := range prefix[i] {
+			if wanted[i][at] == nil {
+				count[at]++
+			}
 		}
 	}
 	for at, n := range count {
@@ -165,7 +177,7 @@ func (b *planBuilder) siblings(gates []gate) *siblings {
 			best, s.key = n, at
 		}
 	}
-	if best < fewCases {
+	if best < fewCases*fewCases {
 		return s
 	}
 	s.cases = map[string][]gate{}
@@ -174,18 +186,53 @@ func (b *planBuilder) siblings(gates []gate) *siblings {
 			s.cases[v] = nil
 		}
 	}
-	for i := range gates {
+	for i, g := range gates {
 		values, chosen := wanted[i][s.key]
+		begin := prefix[i][s.key]
 		if !chosen {
-			s.rest = append(s.rest, gates[i])
+			g.begin, g.mask = start(begin), start(strings.Repeat("\xff", len(begin)))
+			s.rest = append(s.rest, g)
+			s.prefixed = s.prefixed || begin != ""
 		}
 		for v := range s.cases {
-			if !chosen || slices.Contains(values, v) {
+			if slices.Contains(values, v) || !chosen && strings.HasPrefix(v, begin) {
 				s.cases[v] = append(s.cases[v], gates[i])
 			}
 		}
 	}
 	return s
+}
+
+// prefixes returns for each field that a rule wants to begin with a text that
+// text.
+func prefixes(x *rule) map[key]string {
+	var out map[key]string
+	for i := range x.static {
+		c := &x.static[i]
+		if at, ok := keyOf(c); ok && c.pattern.Prefix() != "" {
+			if out == nil {
+				out = map[key]string{}
+			}
+			out[at] = c.pattern.Prefix()
+		}
+	}
+	return out
+}
+
+// start returns the first eight bytes of a value in lower case as a number.
+func start(v string) (n uint64) {
+	for i := range min(8, len(v)) {
+		n |= uint64(lower(v[i])) << (8 * i)
+	}
+	return n
+}
+
+// keyOf returns the field whose text a condition wants to match.
+func keyOf(c *condition) (_ key, ok bool) {
+	if c.kind == ruleset.Field {
+		return key{dynamic: true, id: c.field}, !c.negate
+	}
+	return key{id: int32(c.slot)}, c.kind == ruleset.SlotText && !c.negate
 }
 
 const (
@@ -198,11 +245,8 @@ const (
 // ^one$|^another$ in any of the languages. (A PCRE2 expression may also hold
 // for a value with a line break behind it.)
 func wholeValues(c *condition) (key, []string) {
-	k := key{id: int32(c.slot)}
-	if c.kind == ruleset.Field {
-		k = key{dynamic: true, id: c.field}
-	}
-	if c.kind != ruleset.Field && c.kind != ruleset.SlotText || c.negate {
+	k, ok := keyOf(c)
+	if !ok {
 		return k, nil
 	}
 	var out []string
@@ -231,10 +275,11 @@ func cutSuffix(s, suffix string, ok bool) (string, bool) {
 	return s, ok && found
 }
 
-// among returns the siblings that can hold for the values of the record.
-func (w *Worker) among(r *record, s *siblings) []gate {
+// among returns the siblings that can hold for the values of the record, and how
+// the value that they were chosen by begins: those with another begin cannot.
+func (w *Worker) among(r *record, s *siblings) (_ []gate, begin uint64) {
 	if s.cases == nil {
-		return s.gates
+		return s.gates, 0
 	}
 	var v string
 	var ok bool
@@ -243,16 +288,19 @@ func (w *Worker) among(r *record, s *siblings) []gate {
 	} else {
 		v, ok = r.slot(ruleset.Slot(s.key.id))
 	}
+	if s.prefixed {
+		begin = start(v)
+	}
 	v = strings.TrimSuffix(v, "\n")
-	if !ok || len(v) > maxWhole {
-		return s.rest
+	if !ok || len(v) > maxWhole || len(s.cases) == 0 {
+		return s.rest, begin
 	}
 	w.fold = w.fold[:0]
 	for i := range len(v) {
 		w.fold = append(w.fold, lower(v[i]))
 	}
 	if list, ok := s.cases[string(w.fold)]; ok {
-		return list
+		return list, begin
 	}
-	return s.rest
+	return s.rest, begin
 }

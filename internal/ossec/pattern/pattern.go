@@ -134,6 +134,22 @@ func (p *Pattern) Continue(s string, end int, prev byte) int {
 // can be said. The slice is shared: do not change it.
 func (p *Pattern) Literals() []string { return p.literals }
 
+// Prefix returns a lower-case text that every subject which the pattern matches
+// begins with, ignoring ASCII case; "" means that nothing can be said.
+func (p *Pattern) Prefix() string {
+	switch m := p.matcher.(type) {
+	case *osMatch:
+		if len(m.alts) == 1 && !m.negate && m.alts[0].kind == isPrefix {
+			return m.alts[0].text
+		}
+	case *osRegex:
+		if len(m.alts) == 1 && m.alts[0].begin && m.alts[0].headAt == 0 {
+			return m.alts[0].head.lit
+		}
+	}
+	return ""
+}
+
 // Decided reports whether Literals say it all: whether the pattern matches every
 // subject in which one of them occurs, ignoring ASCII case.
 func (p *Pattern) Decided() bool {
