@@ -41,7 +41,7 @@ func (w *Worker) walk(r *record, n *node) bool {
 	decoder := r.decoderID()
 	list, begin := w.among(r, n.candidates(decoder))
 	for i := range list {
-		g := &list[i]
+		g := list[i]
 		if (begin == 0 || (begin^g.begin)&g.mask == 0) && w.open(r, g, decoder) && w.all(r, g.static) && w.walk(r, g.node) {
 			settled = true
 			break

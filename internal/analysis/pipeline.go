@@ -10,7 +10,7 @@ import (
 )
 
 // chunk is how many events travel together between the stages.
-const chunk = 256
+const chunk = 128
 
 // Emit is told what came of events, in their order: the alerts, and the batch
 // when all its events are judged. It is called by one goroutine, while later

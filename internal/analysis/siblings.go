@@ -21,10 +21,10 @@ type node struct {
 // a prefix of it, cases has for each whole value those that can hold, and rest
 // those that can hold for any other.
 type siblings struct {
-	gates []gate
+	gates []*gate
 	key   key
-	cases map[string][]gate // nil: there is nothing to choose by
-	rest  []gate
+	cases map[string][]*gate // nil: there is nothing to choose by
+	rest  []*gate
 
 	prefixed bool // some of rest want a prefix
 }
@@ -60,7 +60,7 @@ func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
 	for i, n := range list {
 		x := &node{rule: b.rules[n.Rule.Index], parent: parent}
 		b.nodes[n.Index] = x
-		var gates []gate
+		var gates []*gate
 		for _, c := range b.nodeList(n.Children, x) {
 			if !c.never {
 				gates = append(gates, newGate(c))
@@ -73,8 +73,8 @@ func (b *planBuilder) nodeList(list []*ruleset.Node, parent *node) []*node {
 }
 
 // newGate picks what a node is first asked.
-func newGate(n *node) gate {
-	g := gate{node: n, decoder: n.decoder, program: -1, field: -1, static: n.static}
+func newGate(n *node) *gate {
+	g := &gate{node: n, decoder: n.decoder, program: -1, field: -1, static: n.static}
 	for i := range n.static {
 		c := &n.static[i]
 		switch c.kind {
@@ -94,13 +94,13 @@ func newGate(n *node) gate {
 }
 
 // index groups the children by the decoder that they ask for.
-func (b *planBuilder) index(n *node, gates []gate) {
+func (b *planBuilder) index(n *node, gates []*gate) {
 	n.children = b.siblings(gates)
 	if len(gates) < fewChildren {
 		return
 	}
 	ids := map[int32]bool{}
-	var others []gate
+	var others []*gate
 	for _, g := range gates {
 		if g.decoder != 0 {
 			ids[g.decoder] = true
@@ -111,7 +111,7 @@ func (b *planBuilder) index(n *node, gates []gate) {
 	n.others = b.siblings(others)
 	n.byDecode = make(map[int32]*siblings, len(ids))
 	for id := range ids {
-		var list []gate
+		var list []*gate
 		for _, g := range gates {
 			if g.decoder == 0 || g.decoder == id {
 				list = append(list, g)
@@ -151,7 +151,7 @@ func (b *planBuilder) wholes(x *rule) map[key][]string {
 }
 
 // siblings finds what siblings can be chosen by.
-func (b *planBuilder) siblings(gates []gate) *siblings {
+func (b *planBuilder) siblings(gates []*gate) *siblings {
 	s := &siblings{gates: gates}
 	if len(gates) < fewChildren {
 		return s
@@ -180,7 +180,7 @@ func (b *planBuilder) siblings(gates []gate) *siblings {
 	if best < fewCases*fewCases {
 		return s
 	}
-	s.cases = map[string][]gate{}
+	s.cases = map[string][]*gate{}
 	for i := range gates {
 		for _, v := range wanted[i][s.key] {
 			s.cases[v] = nil
@@ -190,9 +190,12 @@ func (b *planBuilder) siblings(gates []gate) *siblings {
 		values, chosen := wanted[i][s.key]
 		begin := prefix[i][s.key]
 		if !chosen {
-			g.begin, g.mask = start(begin), start(strings.Repeat("\xff", len(begin)))
+			if begin != "" {
+				own := *g // among other siblings it may be chosen by something else
+				own.begin, own.mask = start(begin), start(strings.Repeat("\xff", len(begin)))
+				g, s.prefixed = &own, true
+			}
 			s.rest = append(s.rest, g)
-			s.prefixed = s.prefixed || begin != ""
 		}
 		for v := range s.cases {
 			if slices.Contains(values, v) || !chosen && strings.HasPrefix(v, begin) {
@@ -277,7 +280,7 @@ func cutSuffix(s, suffix string, ok bool) (string, bool) {
 
 // among returns the siblings that can hold for the values of the record, and how
 // the value that they were chosen by begins: those with another begin cannot.
-func (w *Worker) among(r *record, s *siblings) (_ []gate, begin uint64) {
+func (w *Worker) among(r *record, s *siblings) (_ []*gate, begin uint64) {
 	if s.cases == nil {
 		return s.gates, 0
 	}
