@@ -43,7 +43,7 @@ func (r *region) startLoad(every time.Duration) *load {
 				l.mu.Unlock()
 				st.sees(line(addr(n), 10000+n))
 				select {
-				case <-time.After(every * time.Duration(1+n/100)):
+				case <-time.After(every * time.Duration(1+n/50)):
 				case <-l.stopAsked:
 					return
 				}
@@ -97,7 +97,7 @@ func TestFleetKills(t *testing.T) {
 		st.write("riposte.yaml", st.read("riposte.yaml")+"guard: {breaker: {targets: 0}}\n")
 		st.start()
 	}
-	l := r.startLoad(15 * time.Millisecond)
+	l := r.startLoad(20 * time.Millisecond)
 	var outages []outage
 	progress := func() {
 		t.Helper()

@@ -21,12 +21,12 @@ import (
 
 // bed is a real broker, for servers that share it.
 type bed struct {
-	t         *testing.T
+	t         testing.TB
 	authority *identity.Authority
 	broker    *broker.Broker
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t testing.TB) *bed {
 	t.Helper()
 	a, err := identity.Init(filepath.Join(t.TempDir(), "authority"), identity.InitOptions{Names: []string{"127.0.0.1"}})
 	if err != nil {
@@ -44,7 +44,7 @@ func newBed(t *testing.T) *bed {
 // member is a server on the bed.
 type member struct {
 	*Server
-	t       *testing.T
+	t       testing.TB
 	told    chan Notice
 	end     func() // stops Run and closes the connections, as a killed process would
 	leaving context.CancelFunc
@@ -98,7 +98,7 @@ func (m *member) candidate(do func(context.Context) error) {
 	go func() { m.led <- m.Lead(ctx, do) }()
 }
 
-func until(t *testing.T, what string, f func() bool) {
+func until(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {

@@ -180,35 +180,68 @@ func (s *Server) loadOrders(ctx context.Context) error {
 	}
 }
 
-// followOrders keeps the log at hand current.
+// followOrders keeps the log at hand current, and the ledger behind it.
 func (s *Server) followOrders(ctx context.Context) error {
+	in := make(chan entry, 1024)
+	var writing sync.WaitGroup
+	writing.Go(func() { s.enter(ctx, in) })
+	defer writing.Wait()
+	defer close(in)
 	return s.follow(ctx, fleet.OrderStream, s.book.last()+1, func(m jetstream.Msg, seq uint64) error {
 		e := entry{seq: seq, id: m.Headers().Get(nats.MsgIdHdr), to: tail(m.Subject()), s: signed(m)}
 		s.book.add(e)
 		if seq > s.o.Ledger.Ordered() {
-			s.enter(ctx, e)
+			select {
+			case in <- e:
+			case <-ctx.Done():
+			}
 		}
 		return nil
 	})
 }
 
-// enter writes an order into the ledger, for those who ask why.
-func (s *Server) enter(ctx context.Context, e entry) {
+// enter writes orders into the ledger, for those who ask why: many at once when
+// many come, so that whoever issues them does not wait for it.
+func (s *Server) enter(ctx context.Context, in <-chan entry) {
+	for e := range in {
+		orders, upTo := s.appendOrder(nil, e), e.seq
+	gather:
+		for len(orders) < cap(in) {
+			select {
+			case e, ok := <-in:
+				if !ok {
+					break gather
+				}
+				orders, upTo = s.appendOrder(orders, e), e.seq
+			default:
+				break gather
+			}
+		}
+		if len(orders) == 0 || ctx.Err() != nil {
+			continue // the next start enters what is missing
+		}
+		if err := s.o.Ledger.Issued(ctx, orders, upTo); err != nil && ctx.Err() == nil {
+			s.o.Log.Warn("orders are not in the ledger", "count", len(orders), "sequence", upTo, "error", err)
+		}
+	}
+}
+
+// appendOrder appends the order that an entry holds, if it holds one.
+func (s *Server) appendOrder(orders []riposte.Order, e entry) []riposte.Order {
 	env, err := fleet.Open(e.s, []string{s.signer.Public()}, e.to)
 	if err != nil {
 		s.o.Log.Error("the log of orders holds what no server of this fleet signed", "sequence", e.seq, "error", err)
-		return
+		return orders
 	}
 	if env.Kind != fleet.KindOrder {
-		return
+		return orders
 	}
 	var o riposte.Order
-	if err = fleet.Decode(env.Body, &o); err == nil {
-		err = s.o.Ledger.Issued(ctx, []riposte.Order{o}, e.seq)
+	if err := fleet.Decode(env.Body, &o); err != nil {
+		s.o.Log.Warn("an order is not understood", "sequence", e.seq, "error", err)
+		return orders
 	}
-	if err != nil {
-		s.o.Log.Warn("an order is not in the ledger", "sequence", e.seq, "error", err)
-	}
+	return append(orders, o)
 }
 
 // follow hands over the messages of a stream from the given sequence on, in
