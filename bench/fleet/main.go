@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +34,7 @@ type options struct {
 	senders, store int
 	idle           time.Duration
 	keep           bool
+	only           []string // steps
 }
 
 func main() {
@@ -46,6 +48,10 @@ func main() {
 	flag.IntVar(&o.store, "store", 16, "megabytes of events that the server stores in the flood that overruns it")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long to look at idle agents")
 	flag.BoolVar(&o.keep, "keep", false, "keep the files")
+	flag.Func("only", "steps besides enrol and connect, with commas: latency, idle, order, hand, flood, storm, overrun", func(s string) error {
+		o.only = strings.Split(s, ",")
+		return nil
+	})
 	asJSON := flag.Bool("json", false, "print JSON")
 	role := flag.String("role", "", "what this process is within the benchmark")
 	flag.Parse()
@@ -101,12 +107,18 @@ func measure(o *options) (*result, error) {
 	if err := b.open(); err != nil {
 		return nil, err
 	}
-	steps := []func() error{b.tokens, b.latency, b.connect, b.quiet, b.order, b.order, b.order, b.byHand, b.latencyFull, b.floods, b.storm, b.overrun}
-	if o.agents == 0 {
-		steps = []func() error{b.tokens, b.latency}
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"enrol", b.tokens}, {"latency", b.latency}, {"connect", b.connect}, {"idle", b.quiet}, {"order", b.order}, {"order", b.order}, {"order", b.order},
+		{"hand", b.byHand}, {"latency", b.latencyFull}, {"flood", b.floods}, {"storm", b.storm}, {"overrun", b.overrun},
+	} {
+		must := step.name == "enrol" || step.name == "connect"
+		if len(o.only) > 0 && !must && !slices.Contains(o.only, step.name) {
+			continue
+		}
+		if err := step.do(); err != nil {
 			return b.r, err
 		}
 	}

@@ -68,6 +68,7 @@ type answer struct {
 type swarm struct {
 	codec    *fleet.Codec
 	agents   []*simulated
+	senders  int // the first of them send events
 	running  sync.WaitGroup
 	flooding atomic.Int32
 	appended atomic.Int64
@@ -156,9 +157,9 @@ func (s *swarm) do(ctx context.Context, q *ask) (a answer, err error) {
 		if x.link.Synced() {
 			a.Synced++
 		}
-		if q.Op == "status" {
-			a.Waiting += x.spool.Stats().Bytes
-		}
+	}
+	for _, x := range s.agents[:s.senders] {
+		a.Waiting += x.spool.Stats().Bytes
 	}
 	if a.Problems = s.problems.n.Load(); a.Problems > 0 {
 		a.Last = *s.problems.last.Load()
@@ -266,6 +267,7 @@ const together = 250
 // or as its spool takes them.
 func (s *swarm) flood(ctx context.Context, q *ask) {
 	n := min(q.Agents, len(s.agents))
+	s.senders = n
 	share := q.Events / n
 	s.flooding.Store(int32(n))
 	s.appended.Store(0)

@@ -73,10 +73,17 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the broker: %w", err)
 	}
+	// Half the time of a handshake may be spent waiting at the gate.
+	gate := newGate(cmp.Or(o.Handshake, defaultHandshake) / 2)
+	if opts.TLSConfig != nil {
+		opts.TLSConfig = gate.guard(opts.TLSConfig)
+	}
 	srv, err := natsserver.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("start the broker: %w", err)
 	}
+	// To look up an account takes the lock that every new connection takes.
+	gate.turn = func() { srv.LookupOrRegisterAccount(natsserver.DEFAULT_GLOBAL_ACCOUNT) }
 	log := newLogger(o.Log)
 	srv.SetLoggerV2(log, false, false, false)
 	b := &Broker{srv: srv}

@@ -20,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,17 +37,34 @@ var ErrDeposed = errors.New("another server leads the fleet now")
 // failed. The work that needs it is then tried again.
 const patience = 5 * time.Second
 
+// connectPatience is how long a connection may take from TCP to the broker's
+// welcome. It is longer than the broker lets anybody wait for a turn: who gives
+// up before that has cost it a handshake for nothing.
+const connectPatience = 15 * time.Second
+
+// reconnectDelay is how long to wait after the broker could not be reached so
+// many times: longer each time and never the same, so that a fleet does not come
+// back in step.
+func reconnectDelay(attempts int) time.Duration {
+	const first, last = 250 * time.Millisecond, 8 * time.Second
+	d := last
+	if attempts < 6 {
+		d = min(first<<max(attempts-1, 0), last)
+	}
+	return d/2 + rand.N(d)
+}
+
 // connect dials the broker. It goes on trying for ever, at first and later:
 // a fleet outlives its network.
 func connect(urls string, log *slog.Logger, opts []nats.Option, more ...nats.Option) (*nats.Conn, error) {
 	all := append([]nats.Option{
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.ReconnectJitter(250*time.Millisecond, time.Second),
+		nats.CustomReconnectDelay(reconnectDelay),
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.Timeout(patience),
+		nats.Timeout(connectPatience),
+		nats.Dialer(&net.Dialer{Timeout: patience}),
 		nats.ReconnectBufSize(-1), // what cannot be sent now is for its owner to repeat
 		nats.IgnoreAuthErrorAbort(),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {

@@ -119,14 +119,34 @@ func Dial(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	if err := s.streams(ctx); err != nil {
 		return nil, err
 	}
-	if s.roster, err = identity.NewRoster(ctx, s.js, o.Replicas, o.Log); err != nil {
-		return nil, fmt.Errorf("the list of agents: %w", err)
-	}
-	if s.tokens, err = identity.NewTokens(ctx, s.js, o.Replicas); err != nil {
-		return nil, fmt.Errorf("the enrolment tokens: %w", err)
+	if err := s.lists(ctx); err != nil {
+		return nil, err
 	}
 	s.presence.hosts = map[string]*Host{}
 	return s, nil
+}
+
+// lists opens the lists of agents and of tokens. Right after a start, when all
+// agents come back at once, the broker may take its time.
+func (s *Server) lists(ctx context.Context) error {
+	for {
+		tctx, cancel := context.WithTimeout(ctx, 4*patience)
+		roster, err := identity.NewRoster(tctx, s.js, s.o.Replicas, s.o.Log)
+		if err != nil {
+			err = fmt.Errorf("the list of agents: %w", err)
+		} else if s.tokens, err = identity.NewTokens(tctx, s.js, s.o.Replicas); err != nil {
+			err = fmt.Errorf("the enrolment tokens: %w", err)
+		}
+		cancel()
+		if err == nil {
+			s.roster = roster
+			return nil
+		}
+		s.o.Log.Warn("the broker is not ready", "error", err)
+		if perr := pause(ctx, time.Second); perr != nil {
+			return err
+		}
+	}
 }
 
 // Close drops the connections.
