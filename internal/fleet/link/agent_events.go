@@ -64,7 +64,7 @@ func Pack(c *fleet.Codec, batches []riposte.Batch, pack func(payload []byte, pos
 // uploadEvents sends the records of the spool and forgets what the broker has.
 func (a *Agent) uploadEvents(ctx context.Context) error {
 	from := a.o.Spool.Acked()
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 10*time.Second) {
+	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
 		if err := connected(ctx, a.nc); err != nil {
 			if ctx.Err() != nil {
 				return nil

@@ -55,6 +55,7 @@ type Events struct {
 	rev      uint64 // of the record
 	replayed uint64
 	marks    []judged // one a few seconds, for the clearing
+	short    bool     // the store is too small; Judged's own
 	agents   map[string]*history
 	settled  chan struct{}
 	once     sync.Once
@@ -81,18 +82,17 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 	if err := e.load(ctx); err != nil {
 		return err
 	}
-	from := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: e.at.Seq + 1}
+	from := bySequence(e.at.Seq + 1)
 	if e.at.Seq > 0 && e.s.o.KeepFor > 0 {
-		start := e.at.Time.Add(-e.s.o.KeepFor)
-		from = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}
+		from = byTime(e.at.Time.Add(-e.s.o.KeepFor))
 	}
 	live := e.at.Seq == 0
 	if live {
 		e.restore()
 	}
 	for {
-		err := e.s.followFrom(ctx, fleet.EventStream, from, func(m jetstream.Msg, seq uint64) error {
-			from = jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: seq + 1}
+		err := e.s.follow(ctx, fleet.EventStream, from, func(m jetstream.Msg, seq uint64) error {
+			from = bySequence(seq + 1)
 			if !live && seq > e.replayed {
 				live = true
 				e.restore()
@@ -306,7 +306,7 @@ func (e *Events) Judged(ctx context.Context, positions map[string]string) error 
 			return fmt.Errorf("clear judged events: %w", err)
 		}
 	}
-	return nil
+	return e.makeRoom(ctx, at)
 }
 
 // store puts on record how far events are judged, unless another server has said

@@ -187,7 +187,7 @@ func (s *Server) followOrders(ctx context.Context) error {
 	writing.Go(func() { s.enter(ctx, in) })
 	defer writing.Wait()
 	defer close(in)
-	return s.follow(ctx, fleet.OrderStream, s.book.last()+1, func(m jetstream.Msg, seq uint64) error {
+	return s.follow(ctx, fleet.OrderStream, bySequence(s.book.last()+1), func(m jetstream.Msg, seq uint64) error {
 		e := entry{seq: seq, id: m.Headers().Get(nats.MsgIdHdr), to: tail(m.Subject()), s: signed(m)}
 		s.book.add(e)
 		if seq > s.o.Ledger.Ordered() {
@@ -242,46 +242,6 @@ func (s *Server) appendOrder(orders []riposte.Order, e entry) []riposte.Order {
 		return orders
 	}
 	return append(orders, o)
-}
-
-// follow hands over the messages of a stream from the given sequence on, in
-// their order and each once, until ctx ends or do fails.
-func (s *Server) follow(ctx context.Context, stream string, from uint64, do func(jetstream.Msg, uint64) error) error {
-	return s.followFrom(ctx, stream, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1)}, do)
-}
-
-// heartbeat is how often the broker says that there is nothing new. Two that are
-// missing mean that the node which served this reader is gone.
-const heartbeat = time.Second
-
-func (s *Server) followFrom(ctx context.Context, stream string, cfg jetstream.OrderedConsumerConfig, do func(jetstream.Msg, uint64) error) error {
-	cfg.InactiveThreshold = 30 * time.Second
-	c, err := s.js.OrderedConsumer(ctx, stream, cfg)
-	if err != nil {
-		return err
-	}
-	msgs, err := c.Messages(jetstream.PullMaxMessages(2048), jetstream.PullHeartbeat(heartbeat))
-	if err != nil {
-		return err
-	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)()
-	for {
-		m, err := msgs.Next()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		if err := do(m, meta.Sequence.Stream); err != nil {
-			return err
-		}
-	}
 }
 
 // Issue puts what alerts call for into the log of orders and returns when the

@@ -21,7 +21,7 @@ func (s *Server) followReceipts(ctx context.Context) error {
 	in, done := make(chan ledger.Batch, 256), make(chan error, 1)
 	go func() {
 		defer close(in)
-		done <- s.follow(ctx, fleet.ReceiptStream, s.o.Ledger.Position()+1, func(m jetstream.Msg, seq uint64) error {
+		done <- s.follow(ctx, fleet.ReceiptStream, bySequence(s.o.Ledger.Position()+1), func(m jetstream.Msg, seq uint64) error {
 			select {
 			case in <- s.receipts(m, seq):
 			case <-ctx.Done():
