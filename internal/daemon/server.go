@@ -439,22 +439,27 @@ func (s *server) pushBundle(ctx context.Context, w *World) error {
 func (s *server) await(ctx context.Context, order string, to []string, rs []riposte.Receipt) []riposte.Receipt {
 	want := s.expected(to)
 	deadline := time.Now().Add(awaitReceipts)
-	var theirs []riposte.Receipt
 	for time.Now().Before(deadline) {
-		list, err := s.ledger.ByOrder(ctx, order)
-		if err == nil {
-			theirs = latest(list)
+		asked := time.Now()
+		outcomes, err := s.ledger.Progress(ctx, order)
+		answered := 0
+		for _, n := range outcomes {
+			answered += n
 		}
-		if err != nil || len(theirs) >= want {
+		if err != nil || answered >= want {
 			break
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(max(20*time.Millisecond, 4*time.Since(asked))): // to count ten thousand takes time, too
 		case <-ctx.Done():
-			return append(rs, theirs...)
+			return rs
 		}
 	}
-	return append(rs, theirs...)
+	list, err := s.ledger.ByOrder(ctx, order)
+	if err != nil {
+		s.log.Warn("what the hosts did cannot be read", "order", order, "error", err)
+	}
+	return append(rs, latest(list)...)
 }
 
 // awaitReceipts is how long a person is kept waiting for the agents. Those that
@@ -463,8 +468,13 @@ const awaitReceipts = 5 * time.Second
 
 // expected is how many agents can be expected to answer now.
 func (s *server) expected(to []string) (n int) {
-	for _, h := range s.link.Load().Hosts() {
-		if !h.Quiet && !h.Seen.IsZero() && (slices.Contains(to, h.ID) || slices.Contains(to, fleet.All)) {
+	l := s.link.Load()
+	if slices.Contains(to, fleet.All) {
+		_, _, n = l.Count()
+		return n
+	}
+	for _, id := range to {
+		if l.Present(id) {
 			n++
 		}
 	}
@@ -529,18 +539,12 @@ func (s *server) words() []string {
 	if l == nil {
 		return []string{"not connected to the broker"}
 	}
-	hosts := l.Hosts()
-	up := 0
-	for _, h := range hosts {
-		if !h.Quiet && !h.Seen.IsZero() {
-			up++
-		}
-	}
+	all, _, up := l.Count()
 	lead := "standing by: another server leads"
 	if l.Leads() {
 		lead = "this server leads"
 	}
-	words := []string{lead, strconv.Itoa(len(hosts)) + " agents, " + strconv.Itoa(up) + " of them connected", "configuration of the agents: version " + strconv.FormatUint(l.Bundle(), 10)}
+	words := []string{lead, strconv.Itoa(all) + " agents, " + strconv.Itoa(up) + " of them connected", "configuration of the agents: version " + strconv.FormatUint(l.Bundle(), 10)}
 	if s.broker != nil {
 		words = append(words, "own broker on "+s.broker.URL())
 	} else {

@@ -215,11 +215,7 @@ func (c *control) Progress(ctx context.Context, r api.ProgressRequest) (out api.
 	for _, n := range out.Outcomes {
 		out.Answered += n
 	}
-	for _, h := range s.link.Load().Hosts() {
-		if h.Key != "" {
-			out.Hosts++
-		}
-	}
+	_, out.Hosts, _ = s.link.Load().Count()
 	return out, nil
 }
 

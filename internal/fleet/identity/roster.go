@@ -375,6 +375,19 @@ func (r *Roster) List() []Record {
 	return out
 }
 
+// Count returns how many agents are in the fleet, and how many of them have
+// joined. It is for those who ask often.
+func (r *Roster) Count() (all, joined int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, id := range r.names {
+		if r.records[id].Key != "" {
+			joined++
+		}
+	}
+	return len(r.names), joined
+}
+
 // Revoked returns the keys that are worth nothing now, for
 // [Authority.AccountJWT], and since when.
 func (r *Roster) Revoked() map[string]time.Time {

@@ -105,6 +105,28 @@ func (s *Server) Hosts() []Host {
 	return out
 }
 
+// Count returns how many agents are enrolled, how many of them have joined, and
+// how many are connected.
+func (s *Server) Count() (all, joined, connected int) {
+	all, joined = s.roster.Count()
+	s.presence.mu.Lock()
+	defer s.presence.mu.Unlock()
+	for _, h := range s.presence.hosts {
+		if !h.Quiet {
+			connected++
+		}
+	}
+	return all, joined, connected
+}
+
+// Present reports whether an agent is connected.
+func (s *Server) Present(id string) bool {
+	s.presence.mu.Lock()
+	defer s.presence.mu.Unlock()
+	h := s.presence.hosts[id]
+	return h != nil && !h.Quiet
+}
+
 // address is where an agent is: as it was enrolled, or as the broker sees it.
 func address(r identity.Record, p fleet.Presence) string {
 	if r.Address != "" && r.Address != "any" {

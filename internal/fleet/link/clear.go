@@ -1,0 +1,49 @@
+package link
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// makeRoom clears judged events that a rule may still look back to, when the
+// broker would otherwise have no room for new ones: to take over a server that
+// stopped, with what its rules remembered, matters less than to judge what
+// happens now. Events that are not judged are never cleared: agents wait with
+// theirs.
+func (e *Events) makeRoom(ctx context.Context, at judged) error {
+	info, err := e.s.events.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the store of events: %w", err)
+	}
+	to := roomFrom(info.State, info.Config.MaxBytes, at.Seq)
+	if to == 0 {
+		e.short = false
+		return nil
+	}
+	if !e.short {
+		e.short = true
+		e.s.o.Log.Warn("the store of events is too small for what the rules look back to: a server that starts anew remembers less",
+			"bytes", info.State.Bytes, "of", info.Config.MaxBytes, "hint", "raise fleet.store_mb")
+	}
+	if err := e.s.events.Purge(ctx, jetstream.WithPurgeSequence(to)); err != nil {
+		return fmt.Errorf("make room for events: %w", err)
+	}
+	return nil
+}
+
+// roomFrom returns the sequence up to which (not including) messages are to go, so
+// that a stream of at most so many bytes is half full again; 0 when it is not
+// three quarters full, or nothing of it is judged.
+func roomFrom(st jetstream.StreamState, most int64, judged uint64) uint64 {
+	if most <= 0 || st.Msgs == 0 || st.Bytes < uint64(most)/4*3 {
+		return 0
+	}
+	over := float64(st.Bytes-uint64(most)/2) / float64(st.Bytes) // messages are much alike
+	to := min(st.FirstSeq+uint64(over*float64(st.Msgs))+1, judged+1)
+	if to <= st.FirstSeq {
+		return 0
+	}
+	return to
+}
