@@ -2,6 +2,7 @@
 # Both set up what they need; on Debian they install packages with apt.
 
 GO      ?= go
+AGENTS  ?= 10000
 BIN     := build/riposte
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X riposte/internal/cli.version=$(VERSION)
@@ -11,7 +12,7 @@ TEST_PACKAGES := nftables iptables ipset iproute2 conntrack openssh-server opens
 TOOL_staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 TOOL_govulncheck := golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: run build test lint bench conformance fuzz soak clean setup-test help
+.PHONY: run build test lint bench bench-fleet conformance fuzz soak clean setup-test help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -44,6 +45,9 @@ conformance: ## the real systems' suites on the real rulesets, both dialects
 
 bench: build ## the figures of the documentation
 	bench/run.sh
+
+bench-fleet: build ## a server with AGENTS (default 10000) simulated agents and two real ones
+	$(GO) run ./bench/fleet -agents $(AGENTS)
 
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each
 	bench/fuzz.sh
