@@ -21,10 +21,10 @@ func TestBookAfter(t *testing.T) {
 		begin := seq
 		var want []string
 		after := rapid.Uint64Range(begin, begin+30).Draw(t, "after")
-		for range rapid.IntRange(0, 40).Draw(t, "orders") {
+		for range rapid.IntRange(0, 20).Draw(t, "orders") {
 			seq++
 			to := rapid.SampledFrom([]string{fleet.All, "001", "002"}).Draw(t, "to")
-			size := rapid.SampledFrom([]int{10, 1000, fleet.MaxEnvelope}).Draw(t, "size")
+			size := rapid.SampledFrom([]int{10, 1000, 10, 1000, fleet.MaxEnvelope}).Draw(t, "size")
 			body := fmt.Sprintf("%06d%s", seq, strings.Repeat("x", size))
 			b.add(entry{seq: seq, id: fmt.Sprint(seq), to: to, s: fleet.Signed{Body: []byte(body)}})
 			if to != "002" && seq > after {
