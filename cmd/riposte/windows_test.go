@@ -205,7 +205,7 @@ func windowsExample2(seconds int) string {
 // follows logs, gives the right commands, keeps what is in force over a kill,
 // and takes it back on time.
 func TestWindows(t *testing.T) {
-	const seconds = 15
+	const seconds = 40
 	h := newWindowsHost(t)
 	h.write(windowsConf, windowsExample2(seconds))
 	h.write(`C:\logs\auth.log`, "")
@@ -236,7 +236,7 @@ func TestWindows(t *testing.T) {
 		"route.exe ADD 2001:db8::7/128 :: IF 1",
 	}
 	var before map[string]api.Block
-	eventually(t, 20*time.Second, "four responses are in force", func() bool {
+	eventually(t, 35*time.Second, "four responses are in force", func() bool {
 		if len(h.changes()) >= len(adds) {
 			before = h.list()
 		}
