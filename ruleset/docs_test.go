@@ -35,6 +35,7 @@ var services = []struct{ title, files string }{
 	{"System: accounts, kernel, cron, systemd, any program", "0800"},
 	{"Several services together", "0900"},
 	{"riposte's own responses", "003"},
+	{"The agents of a fleet", "0020"},
 }
 
 // The tables of docs/rules.md say what the rules are.
