@@ -31,7 +31,6 @@ func TestNoticesAreReadByStockRules(t *testing.T) {
 			}{
 				{"ossec: Agent started: 'web-01->10.0.0.9'.", 501},
 				{"ossec: Agent started: 'web-01->10.0.0.9'.", 503},
-				{"ossec: Agent started: 'mailgateway-frankfurt->192.0.2.200'.", 501},
 				{"ossec: Agent disconnected: 'web-01-10.0.0.9'.", 504},
 				{"ossec: Agent removed: 'web-01-any'.", 505},
 			} {
