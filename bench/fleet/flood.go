@@ -5,10 +5,12 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +28,19 @@ func (b *bench) floods() error {
 // judge: agents keep the events, read no further when their spools are full, and
 // nothing is lost.
 func (b *bench) overrun() error {
+	say("a server that stores %d MB of events", b.store)
+	b.server.stop(syscall.SIGTERM)
+	if err := b.server.configure(b.names, b.store); err != nil {
+		return err
+	}
+	if _, err := b.server.start(b.ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Minute)
+	defer cancel()
+	if err := b.crowd.await(ctx, "in step with the server", syncedOf); err != nil {
+		return err
+	}
 	return b.flood(max(b.senders/15, 1), 3*b.events, 0, b.store)
 }
 

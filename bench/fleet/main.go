@@ -34,6 +34,7 @@ type options struct {
 	senders, store int
 	idle           time.Duration
 	keep           bool
+	where          string
 	only           []string // steps
 }
 
@@ -47,6 +48,7 @@ func main() {
 	flag.IntVar(&o.senders, "senders", 300, "agents that send the events")
 	flag.IntVar(&o.store, "store", 16, "megabytes of events that the server stores in the flood that overruns it")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "how long to look at idle agents")
+	flag.StringVar(&o.where, "dir", "", "where the server's files are made (default: where temporary files are)")
 	flag.BoolVar(&o.keep, "keep", false, "keep the files")
 	flag.Func("only", "steps besides enrol and connect, with commas: latency, idle, order, hand, flood, storm, overrun", func(s string) error {
 		o.only = strings.Split(s, ",")
@@ -112,7 +114,7 @@ func measure(o *options) (*result, error) {
 		do   func() error
 	}{
 		{"enrol", b.tokens}, {"latency", b.latency}, {"connect", b.connect}, {"idle", b.quiet}, {"order", b.order}, {"order", b.order}, {"order", b.order},
-		{"hand", b.byHand}, {"latency", b.latencyFull}, {"flood", b.floods}, {"storm", b.storm}, {"overrun", b.overrun},
+		{"hand", b.byHand}, {"latency", b.latencyFull}, {"storm", b.storm}, {"flood", b.floods}, {"overrun", b.overrun},
 	} {
 		must := step.name == "enrol" || step.name == "connect"
 		if len(o.only) > 0 && !must && !slices.Contains(o.only, step.name) {
@@ -159,7 +161,7 @@ func (b *bench) open() (err error) {
 	if b.bin, err = filepath.Abs(b.bin); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp("", "riposte-fleet"); err != nil {
+	if b.dir, err = os.MkdirTemp(b.where, "riposte-fleet"); err != nil {
 		return err
 	}
 	if b.memory, err = os.MkdirTemp("/dev/shm", "riposte-fleet"); err != nil {
@@ -444,9 +446,6 @@ func (b *bench) byHand() error {
 func (b *bench) storm() error {
 	say("kill -9 of the server")
 	b.server.stop(syscall.SIGKILL)
-	if err := b.server.configure(b.names, b.store); err != nil {
-		return err
-	}
 	start := time.Now()
 	led, err := b.server.start(b.ctx)
 	if err != nil {

@@ -74,8 +74,20 @@ func (s *Server) stream(ctx context.Context, want jetstream.StreamConfig) (jetst
 	case same(have.CachedInfo().Config, want):
 		return have, nil
 	}
-	return s.js.UpdateStream(ctx, want)
+	changed, err := s.js.UpdateStream(ctx, want)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == insufficientStorage {
+		// The disk is fuller than when it was made. A fleet with the old bounds is
+		// better than none.
+		s.o.Log.Warn("a stream keeps its old bounds: the broker has no room to change them", "stream", want.Name, "bytes", have.CachedInfo().Config.MaxBytes, "wanted", want.MaxBytes)
+		return have, nil
+	}
+	return changed, err
 }
+
+// insufficientStorage is what JetStream says when a stream may not have the bytes
+// that it asks for.
+const insufficientStorage jetstream.ErrorCode = 10047
 
 // same reports whether a stream is as it should be, in what riposte says of it.
 func same(have, want jetstream.StreamConfig) bool {
