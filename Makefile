@@ -25,6 +25,7 @@ build: ## build the static binary into build/
 
 setup-test: ## install what the tests need (Debian, as root)
 	@bench/setup-test.sh $(TEST_PACKAGES)
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o build/tools/nats-server github.com/nats-io/nats-server/v2
 
 test: setup-test build ## every test, with the race detector, root tests included
 	CGO_ENABLED=1 $(GO) test -race -timeout 40m ./...
