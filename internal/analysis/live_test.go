@@ -141,6 +141,45 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestRestart: an engine that begins anew counts nothing from before, also when
+// a reload comes at once; after it a reload forgets nothing again.
+func TestRestart(t *testing.T) {
+	engine := func() *Engine {
+		return New(testSet(t, ossec.Wazuh, `<decoder name="z"><prematch>zzz</prematch></decoder>`, `<group name="x,">
+<rule id="10" level="5"><match>bad</match><description>d</description></rule>
+<rule id="11" level="10" frequency="4" timeframe="100"><if_matched_sid>10</if_matched_sid><description>many</description></rule></group>`), Options{Host: "h"})
+	}
+	for _, workers := range []int{1, 3} {
+		var got []string
+		p := NewPipeline(engine(), workers, func(alerts []*riposte.Alert, _ *riposte.Batch) error {
+			for _, a := range alerts {
+				got = append(got, ruleID(a))
+			}
+			return nil
+		})
+		in := make(chan riposte.Batch)
+		done := make(chan error, 1)
+		go func() { done <- p.Run(context.Background(), in) }()
+		for i := range 8 {
+			switch i {
+			case 3:
+				p.Restart(engine())
+				p.Swap(engine())
+			case 5:
+				p.Swap(engine())
+			}
+			in <- riposte.Batch{Events: []riposte.Event{*event("bad")}}
+		}
+		close(in)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if s := strings.Join(got, " "); s != "10 10 10 10 10 10 11 10" {
+			t.Errorf("%d workers: %s", workers, s)
+		}
+	}
+}
+
 // TestPipelineStops: an error of emit and the end of the context end the
 // pipeline, whatever is on its way.
 func TestPipelineStops(t *testing.T) {

@@ -215,8 +215,8 @@ func Packets(t *testing.T, open func(t testing.TB) enforce.Mechanism, timed bool
 		resume(name + " undone")
 	}
 	if timed {
-		must(t, m.Apply(t.Context(), effects(single, 1500*time.Millisecond)))
-		probe(t, fs, "blocked for a second", true)
+		must(t, m.Apply(t.Context(), effects(single, 4*time.Second)))
+		probe(t, fs, "blocked for four seconds", true)
 		resume("after its end")
 	}
 }
