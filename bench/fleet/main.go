@@ -161,10 +161,10 @@ func (b *bench) open() (err error) {
 	if b.bin, err = filepath.Abs(b.bin); err != nil {
 		return err
 	}
-	if b.dir, err = os.MkdirTemp(b.where, "riposte-fleet"); err != nil {
+	if b.dir, err = os.MkdirTemp(b.where, "riposte-bench"); err != nil {
 		return err
 	}
-	if b.memory, err = os.MkdirTemp("/dev/shm", "riposte-fleet"); err != nil {
+	if b.memory, err = os.MkdirTemp("/dev/shm", "riposte-bench"); err != nil {
 		b.memory = filepath.Join(b.dir, "agents")
 	}
 	for i, name := range []string{"one", "two"} {
@@ -239,7 +239,7 @@ func (b *bench) latency() error {
 // latencyFull does so with everybody connected: each attack is an order to all.
 func (b *bench) latencyFull() error {
 	say("the same with all agents connected")
-	s, err := b.attacks(max(b.runs/8, 5), func() error { return b.settled() })
+	s, err := b.attacks(max(b.runs/10, 5), func() error { return b.settled() })
 	b.r.LatencyAll = s
 	return err
 }
@@ -264,6 +264,7 @@ func (b *bench) attacks(n int, between func() error) (*spread, error) {
 		}
 	}
 	s := spreadOf(took)
+	say("%d attacks: %v", n, s)
 	return &s, nil
 }
 
@@ -354,6 +355,7 @@ func (b *bench) quiet() error {
 	b.r.Full = to.Resident
 	b.r.PerAgent = (b.r.Full - b.r.Empty) / int64(b.agents)
 	b.r.Simulated = now.Resident / int64(b.agents)
+	say("server: %d MB, %.3f cores", b.r.Full>>20, b.r.Idle)
 	return nil
 }
 
@@ -384,6 +386,7 @@ func (b *bench) order() error {
 	after, err := b.server.usage()
 	o.CPU = after.CPU - before.CPU
 	b.r.Orders = append(b.r.Orders, o)
+	say("agents: %v; receipts: %v; server CPU %v", o.Heard, o.Ledger, ms(o.CPU))
 	return err
 }
 
