@@ -60,7 +60,9 @@ func newRoleCommand(e *env, role daemon.Role) *cobra.Command {
 			}
 			o := daemon.Options{
 				Role: role, Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),
-				Ready: func(st api.Status) { e.ready(st, !stdin && role != daemon.Agent) },
+				Ready: func(st api.Status) {
+					e.ready(st, !stdin && role != daemon.Agent && (role == daemon.Alone || len(s.Fleet.Brokers) == 0))
+				},
 			}
 			if stdin {
 				o.Input = e.in

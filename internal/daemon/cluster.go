@@ -30,7 +30,7 @@ func (d *Daemon) clustered() bool { return d.server != nil && d.server.broker ==
 // resolve finds what carries out a command on this host.
 func (d *Daemon) resolve(c riposte.Command) (enforce.Mechanism, error) {
 	m, err := d.registry.Resolve(c)
-	if _, lasting := m.(enforce.Lister); err == nil && lasting && d.clustered() {
+	if err == nil && d.clustered() && lasting(m) {
 		return nil, errBeside
 	}
 	return m, err
@@ -42,7 +42,13 @@ func (d *Daemon) mechanisms() []enforce.Mechanism {
 	if !d.clustered() {
 		return all
 	}
-	return slices.DeleteFunc(all, func(m enforce.Mechanism) bool { _, lasting := m.(enforce.Lister); return lasting })
+	return slices.DeleteFunc(all, lasting)
+}
+
+// lasting reports whether a mechanism holds something on its host.
+func lasting(m enforce.Mechanism) bool {
+	_, lists := m.(enforce.Lister)
+	return lists
 }
 
 // leaves reports whether a command holds something on a host, and this server

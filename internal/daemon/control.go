@@ -68,6 +68,8 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 			r.Problem = "it is for another host; this one is alone, and 000"
 		case choice.Err != nil:
 			r.Problem = oneLine(choice.Err)
+		case d.clustered() && lasting(choice.Mechanism):
+			r.Mechanism = "what each agent has"
 		default:
 			r.Mechanism = choice.Mechanism.Name()
 		}
