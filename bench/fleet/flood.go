@@ -102,8 +102,7 @@ func (b *bench) flood(agents, events, rate, store int) error {
 		}
 		if time.Since(idle) > time.Minute {
 			say("%d of %d events judged, and no more come (last problem of %d: %s)\n%s", seen, events, a.Problems, a.Last, b.server.output())
-			f.Judged = time.Since(start)
-			break
+			return fmt.Errorf("%d of %d events were not judged", uint64(events)-seen, events)
 		}
 		time.Sleep(200 * time.Millisecond) // looking at ten thousand agents takes time, too
 	}
