@@ -74,17 +74,17 @@ func newAggregator(ctx context.Context, s *settings.Settings, g *guard.Guard, me
 
 // load reads what is in force anew.
 func (a *aggregator) load(ctx context.Context) error {
-	list, err := a.journal.InForce(ctx, journal.Filter{})
-	if err != nil {
-		return err
-	}
-	entries := make([]aggregate.Entry, 0, len(list))
-	for _, l := range list {
-		if l.Phase == journal.Held {
+	var entries []aggregate.Entry
+	err := a.journal.Load(ctx, func(r *journal.Response) error {
+		if r.Phase == journal.Held {
 			entries = append(entries, aggregate.Entry{
-				Key: l.Key(), Mechanism: l.Mechanism, Order: l.Order, Until: l.Until, By: l.By, Rule: l.Rule, Force: l.Force,
+				Key: r.Key(), Mechanism: r.Mechanism, Order: r.Order, Until: r.Until, By: r.By, Rule: r.Rule, Force: r.Force,
 			})
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -33,19 +33,20 @@ type Listed struct {
 }
 
 // Load calls do with every response in the journal, in no order. It serves the
-// start: By, Rule and Alert are left out.
+// start: Alert is left out.
 func (j *Journal) Load(ctx context.Context, do func(*Response) error) error {
 	defs, err := j.commands(ctx)
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
-	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, '', 0, '' FROM responses")
+	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, '' FROM responses")
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
 	defer rows.Close()
 	var row responseRow
 	dest := row.dest()
+	last := "" // most come from the rule that the one before came from
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return fmt.Errorf("load the responses in force: %w", err)
@@ -54,6 +55,10 @@ func (j *Journal) Load(ctx context.Context, do func(*Response) error) error {
 		if err != nil {
 			return fmt.Errorf("load the responses in force: %w", err)
 		}
+		if r.By == last {
+			r.By = last
+		}
+		last = r.By
 		if err := do(&r); err != nil {
 			return err
 		}
