@@ -25,7 +25,7 @@ import (
 
 // aggregator has the executor do what the book of aggregation wants.
 type aggregator struct {
-	journal  *journal.Journal
+	all      func(context.Context, func(*journal.Response) error) error // all in force that may be aggregated, from the journal
 	executor *executor.Executor
 	ids      *response.IDs
 	log      *slog.Logger
@@ -57,7 +57,10 @@ func levels(s *settings.Settings) (v4, v6 []aggregate.Level) {
 // nobody knows.
 func newAggregator(ctx context.Context, s *settings.Settings, g *guard.Guard, mechanisms []enforce.Mechanism, j *journal.Journal) (*aggregator, error) {
 	v4, v6 := levels(s)
-	a := &aggregator{journal: j, wake: make(chan struct{}, 1)}
+	a := &aggregator{wake: make(chan struct{}, 1), all: j.Load}
+	if len(v4) == 0 { // as usual; there may be very many
+		a.all = j.LoadIPv6
+	}
 	fit := map[string]bool{}
 	for _, m := range mechanisms {
 		if _, lists := m.(enforce.Lister); lists && m.Kind() == riposte.Address {
@@ -75,7 +78,7 @@ func newAggregator(ctx context.Context, s *settings.Settings, g *guard.Guard, me
 // load reads what is in force anew.
 func (a *aggregator) load(ctx context.Context) error {
 	var entries []aggregate.Entry
-	err := a.journal.Load(ctx, func(r *journal.Response) error {
+	err := a.all(ctx, func(r *journal.Response) error {
 		if r.Phase == journal.Held {
 			entries = append(entries, aggregate.Entry{
 				Key: r.Key(), Mechanism: r.Mechanism, Order: r.Order, Until: r.Until, By: r.By, Rule: r.Rule, Force: r.Force,

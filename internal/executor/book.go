@@ -208,9 +208,10 @@ type teller struct {
 	wake   chan struct{}
 	done   chan struct{}
 
-	mu     sync.Mutex
-	queue  []riposte.Receipt
-	missed uint64
+	mu      sync.Mutex
+	queue   []riposte.Receipt
+	telling bool // receipts taken off the queue
+	missed  uint64
 }
 
 func newTeller(notify func(riposte.Receipt)) *teller {
@@ -246,11 +247,18 @@ func (t *teller) add(r riposte.Receipt) {
 	}
 }
 
+// quiet reports whether all that there is to tell was told.
+func (t *teller) quiet() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.telling && len(t.queue) == 0
+}
+
 func (t *teller) run() {
 	for last := false; ; {
 		t.mu.Lock()
 		queue := t.queue
-		t.queue = nil
+		t.queue, t.telling = nil, len(queue) > 0
 		t.mu.Unlock()
 		for _, r := range queue {
 			t.notify(r)
@@ -258,7 +266,7 @@ func (t *teller) run() {
 		if last && len(queue) == 0 {
 			return
 		}
-		if last {
+		if last || len(queue) > 0 {
 			continue
 		}
 		select {

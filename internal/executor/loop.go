@@ -161,7 +161,7 @@ const (
 
 // takeRest says that all is done, when it was much.
 func (x *Executor) takeRest() {
-	if !x.restless() || !x.isReady || !x.idle() || len(x.restored) > 0 || !x.book.empty() || time.Since(x.settled) < restCalm {
+	if !x.restless() || !x.isReady || !x.idle() || len(x.restored) > 0 || !x.book.empty() || time.Since(x.settled) < restCalm || !x.tell.quiet() {
 		return
 	}
 	x.sinceRest = 0

@@ -182,6 +182,29 @@ func TestWhatIsCommittedIsReadBack(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
+func TestLoadIPv6(t *testing.T) {
+	j := open(t, Options{})
+	b := batch(t, 1, 2)
+	for _, target := range []riposte.Target{
+		{Kind: riposte.Address, Value: "2001:db8::1"}, {Kind: riposte.Address, Value: "2001:db8:1::/64"}, {Kind: riposte.File, Value: "/tmp/a:b"}, {Kind: riposte.User, Value: "a:b"},
+	} {
+		r := sample(1)
+		r.Target = target
+		b.Put = append(b.Put, r)
+	}
+	commit(t, j, b)
+	got := map[string]bool{}
+	must(j.LoadIPv6(t.Context(), func(r *Response) error {
+		if got[r.Target.Value] = true; r.By != "rule 5712" || r.Rule != 5712 {
+			t.Errorf("%s is by %q, rule %d", r.Target, r.By, r.Rule)
+		}
+		return nil
+	}))
+	if len(got) != 2 || !got["2001:db8::1"] || !got["2001:db8:1::/64"] {
+		t.Errorf("loaded %v", got)
+	}
+}
+
 func TestNamesOfAnyBytesSurvive(t *testing.T) {
 	j := open(t, Options{})
 	r := sample(1)

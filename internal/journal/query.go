@@ -35,11 +35,20 @@ type Listed struct {
 // Load calls do with every response in the journal, in no order. It serves the
 // start: Alert is left out.
 func (j *Journal) Load(ctx context.Context, do func(*Response) error) error {
+	return j.load(ctx, "", do)
+}
+
+// LoadIPv6 is Load for addresses and prefixes of IPv6 alone.
+func (j *Journal) LoadIPv6(ctx context.Context, do func(*Response) error) error {
+	return j.load(ctx, " WHERE target GLOB 'address *:*'", do)
+}
+
+func (j *Journal) load(ctx context.Context, where string, do func(*Response) error) error {
 	defs, err := j.commands(ctx)
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
-	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, '' FROM responses")
+	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, '' FROM responses"+where)
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
