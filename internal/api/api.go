@@ -130,6 +130,14 @@ type Filter struct {
 	Limit   int    `json:"limit,omitempty"`
 }
 
+// Asker is who made a request that is put on record. The server sets it, by who
+// is connected; what a client writes there is not sent.
+type Asker struct {
+	By string `json:"-"`
+}
+
+func (a *Asker) from(peer string) { a.By = peer }
+
 // BlockRequest asks for a response by hand.
 type BlockRequest struct {
 	Target  string        `json:"target"`
@@ -137,7 +145,7 @@ type BlockRequest struct {
 	Where   string        `json:"where,omitempty"`   // "": here; all, an agent's id or name, group:NAME, label:KEY=VALUE
 	For     time.Duration `json:"for,omitempty"`     // 0: until undone
 	Force   bool          `json:"force,omitempty"`   // pass the guard, audited
-	By      string        `json:"-"`                 // the peer, set by the server
+	Asker
 }
 
 // UnblockRequest names what is to be taken back. Order wins over Target;
@@ -149,20 +157,20 @@ type UnblockRequest struct {
 	All     bool   `json:"all,omitempty"`
 	Forgive bool   `json:"forgive,omitempty"` // forget the offences too
 	Where   string `json:"where,omitempty"`   // as in BlockRequest
-	By      string `json:"-"`
+	Asker
 }
 
 // ArmRequest asks for a trial, or confirms it.
 type ArmRequest struct {
 	For time.Duration `json:"for,omitempty"`
-	By  string        `json:"-"`
+	Asker
 }
 
 // PauseRequest asks to pause or to resume.
 type PauseRequest struct {
 	Resume bool   `json:"resume,omitempty"`
 	Why    string `json:"why,omitempty"`
-	By     string `json:"-"`
+	Asker
 }
 
 // DoctorRequest asks for a comparison of the host with the journal.
@@ -192,7 +200,7 @@ type AllowRequest struct {
 	Remove bool          `json:"remove,omitempty"`
 	For    time.Duration `json:"for,omitempty"` // 0: for good
 	Why    string        `json:"why,omitempty"`
-	By     string        `json:"-"`
+	Asker
 }
 
 // Allowed is the part of the allow list that was added by hand.

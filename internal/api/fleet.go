@@ -60,7 +60,7 @@ type EnrolRequest struct {
 	Name   string        `json:"name"`
 	Groups []string      `json:"groups,omitempty"`
 	For    time.Duration `json:"for,omitempty"` // 0: an hour
-	By     string        `json:"-"`
+	Asker
 }
 
 // EnrolReply holds a token.
@@ -72,7 +72,7 @@ type EnrolReply struct {
 // AgentRequest names an agent by its id or name.
 type AgentRequest struct {
 	Agent string `json:"agent"`
-	By    string `json:"-"`
+	Asker
 }
 
 // DescribeRequest changes what an agent is called together with others by.
@@ -80,13 +80,13 @@ type DescribeRequest struct {
 	Agent  string            `json:"agent"`
 	Groups []string          `json:"groups"`
 	Labels map[string]string `json:"labels"`
-	By     string            `json:"-"`
+	Asker
 }
 
 // ImportRequest names a client.keys file on the server.
 type ImportRequest struct {
 	Path string `json:"path"`
-	By   string `json:"-"`
+	Asker
 }
 
 // Imported says what an import did.
@@ -107,29 +107,14 @@ type OrderProgress struct {
 }
 
 func fleetRoutes(mux *http.ServeMux, c FleetControl) {
-	get(mux, "/v1/fleet/agents", func(ctx context.Context, _ Filter) (any, error) { return c.Agents(ctx) })
-	get(mux, "/v1/fleet/list", func(ctx context.Context, f Filter) (any, error) { return c.FleetInForce(ctx, f) })
-	post(mux, "/v1/fleet/enrol", func(ctx context.Context, r EnrolRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Enrol(ctx, r)
-	})
-	post(mux, "/v1/fleet/remove", func(ctx context.Context, r AgentRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Remove(ctx, r)
-	})
-	post(mux, "/v1/fleet/rotate", func(ctx context.Context, r AgentRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Rotate(ctx, r)
-	})
-	post(mux, "/v1/fleet/describe", func(ctx context.Context, r DescribeRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Describe(ctx, r)
-	})
-	post(mux, "/v1/fleet/import", func(ctx context.Context, r ImportRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Import(ctx, r)
-	})
-	post(mux, "/v1/fleet/progress", func(ctx context.Context, r ProgressRequest) (any, error) { return c.Progress(ctx, r) })
+	get(mux, "/v1/fleet/agents", func(ctx context.Context, _ Filter) ([]Agent, error) { return c.Agents(ctx) })
+	get(mux, "/v1/fleet/list", c.FleetInForce)
+	post(mux, "/v1/fleet/enrol", c.Enrol)
+	post(mux, "/v1/fleet/remove", c.Remove)
+	post(mux, "/v1/fleet/rotate", c.Rotate)
+	post(mux, "/v1/fleet/describe", c.Describe)
+	post(mux, "/v1/fleet/import", c.Import)
+	post(mux, "/v1/fleet/progress", c.Progress)
 }
 
 // Agents implements FleetControl.

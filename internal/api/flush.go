@@ -15,9 +15,7 @@ import (
 )
 
 // FlushRequest asks to take back everything that is in force.
-type FlushRequest struct {
-	By string `json:"-"`
-}
+type FlushRequest struct{ Asker }
 
 // Progress is how far a flush has come.
 type Progress struct {
@@ -54,7 +52,7 @@ func serveFlush(c Control) http.HandlerFunc {
 		var latest atomic.Pointer[Progress]
 		result := make(chan flushLine, 1)
 		go func() {
-			f, err := c.Flush(r.Context(), FlushRequest{By: by(r.Context())}, func(p Progress) { latest.Store(&p) })
+			f, err := c.Flush(r.Context(), FlushRequest{Asker{By: by(r.Context())}}, func(p Progress) { latest.Store(&p) })
 			line := flushLine{Result: &f}
 			if err != nil {
 				line = flushLine{Error: asError(err)}

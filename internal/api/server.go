@@ -49,42 +49,23 @@ func Serve(ctx context.Context, l net.Listener, c Control) error {
 // Handler maps the control interface to HTTP.
 func Handler(c Control) http.Handler {
 	mux := http.NewServeMux()
-	get(mux, "/v1/status", func(ctx context.Context, _ Filter) (any, error) { return c.Status(ctx) })
-	get(mux, "/v1/list", func(ctx context.Context, f Filter) (any, error) { return c.InForce(ctx, f) })
-	get(mux, "/v1/history", func(ctx context.Context, f Filter) (any, error) { return c.History(ctx, f) })
-	get(mux, "/v1/offenders", func(ctx context.Context, f Filter) (any, error) { return c.Offenders(ctx, f) })
-	get(mux, "/v1/why", func(ctx context.Context, f Filter) (any, error) { return c.Why(ctx, f.Target) })
-	post(mux, "/v1/block", func(ctx context.Context, r BlockRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Block(ctx, r)
-	})
-	post(mux, "/v1/unblock", func(ctx context.Context, r UnblockRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Unblock(ctx, r)
-	})
+	get(mux, "/v1/status", func(ctx context.Context, _ Filter) (Status, error) { return c.Status(ctx) })
+	get(mux, "/v1/list", c.InForce)
+	get(mux, "/v1/history", c.History)
+	get(mux, "/v1/offenders", c.Offenders)
+	get(mux, "/v1/why", func(ctx context.Context, f Filter) (Why, error) { return c.Why(ctx, f.Target) })
+	post(mux, "/v1/block", c.Block)
+	post(mux, "/v1/unblock", c.Unblock)
 	mux.HandleFunc("POST /v1/flush", serveFlush(c))
-	post(mux, "/v1/forgive", func(ctx context.Context, r UnblockRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Forgive(ctx, r)
-	})
-	post(mux, "/v1/arm", func(ctx context.Context, r ArmRequest) (any, error) {
-		r.By = by(ctx)
+	post(mux, "/v1/forgive", c.Forgive)
+	post(mux, "/v1/arm", func(ctx context.Context, r ArmRequest) (struct{}, error) {
 		return struct{}{}, c.Arm(ctx, r)
 	})
-	post(mux, "/v1/confirm", func(ctx context.Context, r ArmRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Confirm(ctx, r)
-	})
-	post(mux, "/v1/pause", func(ctx context.Context, r PauseRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Pause(ctx, r)
-	})
-	post(mux, "/v1/doctor", func(ctx context.Context, r DoctorRequest) (any, error) { return c.Doctor(ctx, r) })
-	post(mux, "/v1/allow", func(ctx context.Context, r AllowRequest) (any, error) {
-		r.By = by(ctx)
-		return c.Allow(ctx, r)
-	})
-	post(mux, "/v1/reload", func(ctx context.Context, _ struct{}) (any, error) { return c.Reload(ctx) })
+	post(mux, "/v1/confirm", c.Confirm)
+	post(mux, "/v1/pause", c.Pause)
+	post(mux, "/v1/doctor", c.Doctor)
+	post(mux, "/v1/allow", c.Allow)
+	post(mux, "/v1/reload", func(ctx context.Context, _ struct{}) (Reloaded, error) { return c.Reload(ctx) })
 	fleetRoutes(mux, c)
 	return mux
 }
@@ -96,7 +77,7 @@ func by(ctx context.Context) string {
 	return "control socket"
 }
 
-func get(mux *http.ServeMux, path string, f func(context.Context, Filter) (any, error)) {
+func get[R any](mux *http.ServeMux, path string, f func(context.Context, Filter) (R, error)) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		filter, err := parseFilter(r.URL.Query())
 		if err != nil {
@@ -120,7 +101,9 @@ func parseFilter(q url.Values) (Filter, error) {
 	return f, nil
 }
 
-func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) (any, error)) {
+// post serves what changes something. A request that is put on record learns who
+// asks.
+func post[T, R any](mux *http.ServeMux, path string, f func(context.Context, T) (R, error)) {
 	mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		var req T
 		dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
@@ -128,6 +111,9 @@ func post[T any](mux *http.ServeMux, path string, f func(context.Context, T) (an
 		if err := dec.Decode(&req); err != nil && !errors.Is(err, io.EOF) {
 			answer(w, nil, &Error{Status: http.StatusBadRequest, Message: "cannot read the request: " + err.Error()})
 			return
+		}
+		if asked, ok := any(&req).(interface{ from(peer string) }); ok {
+			asked.from(by(r.Context()))
 		}
 		v, err := f(r.Context(), req)
 		answer(w, v, err)

@@ -53,11 +53,7 @@ func newListCommand(e *env) *cobra.Command {
 		Use:   "list",
 		Short: "What is in force now, and until when",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			list := c.InForce
 			if fleet {
 				list = c.FleetInForce
@@ -67,7 +63,7 @@ func newListCommand(e *env) *cobra.Command {
 				return err
 			}
 			return e.print(blocks, func(w io.Writer) { printBlocks(w, blocks, fleet, time.Now()) })
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&fleet, "fleet", false, "on a server: on all hosts")
 	filterFlags(cmd, &f)
@@ -106,20 +102,16 @@ func newHistoryCommand(e *env) *cobra.Command {
 		Use:   "history [TARGET]",
 		Short: "What was done, refused and taken back, newest first",
 		Args:  args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			if len(a) == 1 {
 				f.Target = a[0]
-			}
-			c, err := e.client()
-			if err != nil {
-				return err
 			}
 			rs, err := c.History(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
 			return e.print(rs, func(w io.Writer) { printReceipts(w, rs) })
-		},
+		}),
 	}
 	filterFlags(cmd, &f)
 	return cmd
@@ -167,17 +159,13 @@ func newWhyCommand(e *env) *cobra.Command {
 		Use:   "why TARGET",
 		Short: "The log line, the rule, the response and what became of it, for one target",
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			why, err := c.Why(cmd.Context(), a[0])
 			if err != nil {
 				return err
 			}
 			return e.print(why, func(w io.Writer) { printWhy(w, why) })
-		},
+		}),
 	}
 }
 
@@ -240,18 +228,14 @@ func newBlockCommand(e *env) *cobra.Command {
 			"response, or with the one that --command names. The guard is asked as always; --force passes\n" +
 			"it and is recorded.",
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			r.Target = a[0]
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
 			rs, err := c.Block(cmd.Context(), r)
 			if err == nil && r.Where == "all" && len(rs) > 0 && !e.json {
 				return errors.Join(e.receipts(rs, nil), follow(cmd.Context(), e, c, rs[0].Order))
 			}
 			return e.receipts(rs, err)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&r.Command, "command", "", "name of the <command> to use")
 	cmd.Flags().DurationVar(&r.For, "for", 0, "how long, such as 10m or 24h (default: until undone)")
@@ -266,20 +250,16 @@ func newUnblockCommand(e *env) *cobra.Command {
 		Use:   "unblock TARGET | --order ID | --all",
 		Short: "Take a response back now",
 		Args:  args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			if len(a) == 1 {
 				r.Target = a[0]
 			}
 			if n := count(r.Target != "", r.Order != "", r.All); n != 1 {
 				return &exitError{exitUsage, fmt.Errorf("name one of: a target, --order, --all; usage: %s", cmd.UseLine())}
 			}
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
 			rs, err := c.Unblock(cmd.Context(), r)
 			return e.receipts(rs, err)
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&r.Command, "command", "", "only this response")
 	cmd.Flags().StringVar(&r.Order, "order", "", "the order with this id")
@@ -328,11 +308,7 @@ func newOffendersCommand(e *env) *cobra.Command {
 		Use:   "offenders",
 		Short: "Who offended how often, and where each stands on the ladder",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			os, err := c.Offenders(cmd.Context(), f)
 			if err != nil {
 				return err
@@ -348,7 +324,7 @@ func newOffendersCommand(e *env) *cobra.Command {
 				}
 				table(w, rows)
 			})
-		},
+		}),
 	}
 	filterFlags(cmd, &f)
 	return cmd
@@ -360,23 +336,19 @@ func newForgiveCommand(e *env) *cobra.Command {
 		Use:   "forgive TARGET | --all",
 		Short: "Forget offences: the next one counts as the first",
 		Args:  args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			if len(a) == 1 {
 				r.Target = a[0]
 			}
 			if (r.Target == "") != r.All {
 				return &exitError{exitUsage, fmt.Errorf("name a target or --all; usage: %s", cmd.UseLine())}
 			}
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
 			n, err := c.Forgive(cmd.Context(), r)
 			if err != nil {
 				return err
 			}
 			return e.print(map[string]int{"forgiven": n}, func(w io.Writer) { fmt.Fprintf(w, "forgiven: %d\n", n) })
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&r.Command, "command", "", "only this response")
 	cmd.Flags().BoolVar(&r.All, "all", false, "all offenders")
@@ -388,11 +360,7 @@ func newReloadCommand(e *env) *cobra.Command {
 		Use:   "reload",
 		Short: "Read configuration and rules again; on any error the old ones stay",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			r, err := c.Reload(cmd.Context())
 			if bad := (*api.Error)(nil); errors.As(err, &bad) && bad.Status == http.StatusUnprocessableEntity {
 				return &exitError{exitConfig, err}
@@ -406,7 +374,7 @@ func newReloadCommand(e *env) *cobra.Command {
 					fmt.Fprintln(w, f)
 				}
 			})
-		},
+		}),
 	}
 }
 

@@ -163,11 +163,7 @@ func newEnrollTokenCommand(e *env) *cobra.Command {
 		Use:   "enroll-token --name NAME",
 		Short: "Print a token with which one host becomes an agent, once",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			t, err := c.Enrol(cmd.Context(), r)
 			if err != nil {
 				return err
@@ -176,7 +172,7 @@ func newEnrollTokenCommand(e *env) *cobra.Command {
 				fmt.Fprintln(w, t.Token)
 				fmt.Fprintf(e.err, "good once, until %s; on the agent: riposte agent join TOKEN\n", when(t.Expires))
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&r.Name, "name", "", "name of the agent")
 	cmd.Flags().StringSliceVar(&r.Groups, "group", nil, "groups it belongs to")
@@ -203,17 +199,13 @@ func newAgentsListCommand(e *env) *cobra.Command {
 		Use:   "list",
 		Short: "All agents, and how they are",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			list, err := c.Agents(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return e.print(list, func(w io.Writer) { printAgents(w, list, time.Now()) })
-		},
+		}),
 	}
 }
 
@@ -260,17 +252,13 @@ func newAgentsShowCommand(e *env) *cobra.Command {
 		Use:   "show AGENT",
 		Short: "Everything known of one agent",
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			x, err := findAgent(cmd.Context(), c, a[0])
 			if err != nil {
 				return err
 			}
 			return e.print(x, func(w io.Writer) { printAgent(w, &x) })
-		},
+		}),
 	}
 }
 
@@ -303,17 +291,13 @@ func agentVerb(e *env, verb, short string, do func(*api.Client, context.Context,
 		Use:   verb + " AGENT",
 		Short: short,
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			x, err := do(c, cmd.Context(), api.AgentRequest{Agent: a[0]})
 			if err != nil {
 				return err
 			}
 			return e.print(x, func(w io.Writer) { fmt.Fprintf(w, "agent %s (%s): %s\n", x.ID, x.Name, x.State) })
-		},
+		}),
 	}
 }
 
@@ -324,11 +308,7 @@ func newAgentsSetCommand(e *env) *cobra.Command {
 		Use:   "set AGENT",
 		Short: "Set an agent's groups and labels",
 		Args:  args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			x, err := findAgent(cmd.Context(), c, a[0])
 			if err != nil {
 				return err
@@ -354,7 +334,7 @@ func newAgentsSetCommand(e *env) *cobra.Command {
 				fmt.Fprintf(w, "agent %s (%s): groups %s; labels %s\n", x.ID, x.Name,
 					cmp.Or(strings.Join(x.Groups, ", "), "none"), cmp.Or(labelText(x.Labels), "none"))
 			})
-		},
+		}),
 	}
 	cmd.Flags().StringSliceVar(&r.Groups, "group", nil, "its groups, instead of those it has")
 	cmd.Flags().StringSliceVar(&labels, "label", nil, "its labels, KEY=VALUE, instead of those it has")
@@ -368,12 +348,8 @@ func newAgentsImportCommand(e *env) *cobra.Command {
 		Long: "Takes over the ids and names of a client.keys. The keys in it are not used: each agent joins\n" +
 			"with a token for its name (riposte enroll-token --name NAME) and keeps its id.",
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			path, err := filepath.Abs(a[0])
-			if err != nil {
-				return err
-			}
-			c, err := e.client()
 			if err != nil {
 				return err
 			}
@@ -387,7 +363,7 @@ func newAgentsImportCommand(e *env) *cobra.Command {
 				}
 				fmt.Fprintf(w, "%d agents taken over\n", len(out.Agents))
 			})
-		},
+		}),
 	}
 }
 

@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"riposte/internal/api"
 	"riposte/internal/daemon"
 	"riposte/internal/journal"
@@ -36,6 +38,18 @@ func (e *env) client() (*api.Client, error) {
 		return nil, err
 	}
 	return api.NewClient(s.Socket), nil
+}
+
+// asking runs a verb that asks the running daemon.
+func (e *env) asking(do func(cmd *cobra.Command, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := e.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return do(cmd, c, args)
+	}
 }
 
 // reading opens the journal for queries, whether or not the daemon runs.

@@ -19,13 +19,9 @@ func newArmCommand(e *env) *cobra.Command {
 		Long: "Starts a trial: what is put in force from now on is taken back, and new responses pause, unless\n" +
 			"riposte confirm is run in time. If a response locks you out, waiting lets you in again.",
 		Args: args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			if r.For <= 0 {
 				return &exitError{exitUsage, errors.New("say how long the trial is to last: --confirm 5m")}
-			}
-			c, err := e.client()
-			if err != nil {
-				return err
 			}
 			if err := c.Arm(cmd.Context(), r); err != nil {
 				return err
@@ -34,7 +30,7 @@ func newArmCommand(e *env) *cobra.Command {
 			return e.print(map[string]any{"until": end}, func(w io.Writer) {
 				fmt.Fprintf(w, "on trial until %s: run riposte confirm before then, or it is all taken back\n", when(end))
 			})
-		},
+		}),
 	}
 	cmd.Flags().DurationVar(&r.For, "confirm", 0, "how long the trial lasts")
 	return cmd
@@ -45,11 +41,7 @@ func newConfirmCommand(e *env) *cobra.Command {
 		Use:   "confirm",
 		Short: "End a trial well: what was put in force stays",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			was, err := c.Confirm(cmd.Context(), api.ArmRequest{})
 			if err != nil {
 				return err
@@ -58,7 +50,7 @@ func newConfirmCommand(e *env) *cobra.Command {
 				return &exitError{exitFailed, errors.New("there is no trial to confirm")}
 			}
 			return e.print(map[string]bool{"confirmed": true}, func(w io.Writer) { fmt.Fprintln(w, "confirmed") })
-		},
+		}),
 	}
 }
 
@@ -68,16 +60,12 @@ func newPauseCommand(e *env) *cobra.Command {
 		Use:   "pause",
 		Short: "Refuse new responses until resumed; what is in force still ends on time",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			if _, err := c.Pause(cmd.Context(), r); err != nil {
 				return err
 			}
 			return e.print(map[string]bool{"paused": true}, func(w io.Writer) { fmt.Fprintln(w, "paused: riposte resume ends it") })
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&r.Why, "why", "", "for the record")
 	return cmd
@@ -88,11 +76,7 @@ func newResumeCommand(e *env) *cobra.Command {
 		Use:   "resume",
 		Short: "End a pause, and close the breaker",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			was, err := c.Pause(cmd.Context(), api.PauseRequest{Resume: true})
 			if err != nil {
 				return err
@@ -104,7 +88,7 @@ func newResumeCommand(e *env) *cobra.Command {
 					fmt.Fprintln(w, "nothing was paused")
 				}
 			})
-		},
+		}),
 	}
 }
 
@@ -116,11 +100,7 @@ func newDoctorCommand(e *env) *cobra.Command {
 		Long: "Compares the journal with the kernel and the files and says what drifted. --repair makes the\n" +
 			"host agree with the journal. Exits 1 when something drifted and was not repaired.",
 		Args: args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			d, err := c.Doctor(cmd.Context(), r)
 			if err != nil {
 				return err
@@ -132,7 +112,7 @@ func newDoctorCommand(e *env) *cobra.Command {
 				return &exitError{code: exitFailed}
 			}
 			return nil
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&r.Repair, "repair", false, "make the host agree with the journal")
 	return cmd
@@ -170,15 +150,11 @@ func newAllowCommand(e *env) *cobra.Command {
 		Long: "Adds an address, prefix or host name to the allow list of this host. What is in force against\n" +
 			"it is taken back at once. Entries of ossec.conf and riposte.yaml stand beside these.",
 		Args: args(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, a []string) error {
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
 			if len(a) == 1 {
 				r.Entry = a[0]
 			} else if r.Remove || r.For != 0 {
 				return &exitError{exitUsage, errors.New("name the address, prefix or host name")}
-			}
-			c, err := e.client()
-			if err != nil {
-				return err
 			}
 			l, err := c.Allow(cmd.Context(), r)
 			if err != nil {
@@ -202,7 +178,7 @@ func newAllowCommand(e *env) *cobra.Command {
 				}
 				table(w, rows)
 			})
-		},
+		}),
 	}
 	cmd.Flags().DurationVar(&r.For, "for", 0, "how long, such as 2h (default: for good)")
 	cmd.Flags().BoolVar(&r.Remove, "remove", false, "take the entry off the list")

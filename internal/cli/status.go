@@ -15,11 +15,7 @@ func newStatusCommand(e *env) *cobra.Command {
 		Use:   "status",
 		Short: "What the daemon watches, which responses are armed, how it fares",
 		Args:  args(none),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := e.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			s, err := c.Status(cmd.Context())
 			if err != nil {
 				return err
@@ -29,7 +25,7 @@ func newStatusCommand(e *env) *cobra.Command {
 				fmt.Fprintf(w, "since     %s: %d events, %d alerts, %d orders, %d of them refused\n",
 					when(s.Since), s.Events, s.Alerts, s.Orders, s.Refused)
 			})
-		},
+		}),
 	}
 }
 

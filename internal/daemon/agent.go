@@ -195,7 +195,7 @@ func (a *agent) orders(ctx context.Context, orders []riposte.Order) error {
 
 // undo takes back what the server says.
 func (a *agent) undo(ctx context.Context, u fleet.Undo) error {
-	r := api.UnblockRequest{Target: u.Target.Value, Command: u.Command, Order: u.Order, All: u.All, Forgive: u.Forgive, By: u.By}
+	r := api.UnblockRequest{Target: u.Target.Value, Command: u.Command, Order: u.Order, All: u.All, Forgive: u.Forgive, Asker: api.Asker{By: u.By}}
 	c := (*control)(a.d)
 	_, err := c.Unblock(ctx, r)
 	if isNotFound(err) {

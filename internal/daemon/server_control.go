@@ -105,13 +105,19 @@ func (s *server) find(text string) (identity.Record, error) {
 	return identity.Record{}, &api.Error{Status: http.StatusNotFound, Message: fmt.Sprintf("there is no agent %q", text), Hint: "see riposte agents list"}
 }
 
-// Remove implements api.FleetControl.
-func (c *control) Remove(ctx context.Context, r api.AgentRequest) (out api.Agent, err error) {
+// enrolled returns the server's half and one of its agents, by id or name.
+func (c *control) enrolled(agent string) (*server, identity.Record, error) {
 	s, err := c.serves()
 	if err != nil {
-		return out, err
+		return nil, identity.Record{}, err
 	}
-	rec, err := s.find(r.Agent)
+	r, err := s.find(agent)
+	return s, r, err
+}
+
+// Remove implements api.FleetControl.
+func (c *control) Remove(ctx context.Context, r api.AgentRequest) (out api.Agent, err error) {
+	s, rec, err := c.enrolled(r.Agent)
 	if err != nil {
 		return out, err
 	}
@@ -125,11 +131,7 @@ func (c *control) Remove(ctx context.Context, r api.AgentRequest) (out api.Agent
 
 // Rotate implements api.FleetControl.
 func (c *control) Rotate(ctx context.Context, r api.AgentRequest) (out api.Agent, err error) {
-	s, err := c.serves()
-	if err != nil {
-		return out, err
-	}
-	rec, err := s.find(r.Agent)
+	s, rec, err := c.enrolled(r.Agent)
 	if err != nil {
 		return out, err
 	}
@@ -145,11 +147,7 @@ func (c *control) Rotate(ctx context.Context, r api.AgentRequest) (out api.Agent
 
 // Describe implements api.FleetControl.
 func (c *control) Describe(ctx context.Context, r api.DescribeRequest) (out api.Agent, err error) {
-	s, err := c.serves()
-	if err != nil {
-		return out, err
-	}
-	rec, err := s.find(r.Agent)
+	s, rec, err := c.enrolled(r.Agent)
 	if err != nil {
 		return out, err
 	}
