@@ -3,27 +3,53 @@ package link
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// keepRoom makes room for events at the start and whenever more of them are
+// judged, until ctx ends. Agents wait while there is none, and then nothing new
+// is judged that could call for it: what fails is tried again.
+func (e *Events) keepRoom(ctx context.Context) {
+	short := false // and it was said
+	for {
+		e.mu.Lock()
+		at := e.at
+		e.mu.Unlock()
+		var again <-chan time.Time
+		if err := e.makeRoom(ctx, at, &short); err != nil && ctx.Err() == nil {
+			e.s.o.Log.Warn("there may be no room for new events", "error", err)
+			again = time.After(time.Second)
+		}
+		select {
+		case <-e.moved:
+		case <-again:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // makeRoom clears judged events that a rule may still look back to, when the
 // broker would otherwise have no room for new ones: to take over a server that
 // stopped, with what its rules remembered, matters less than to judge what
 // happens now. Events that are not judged are never cleared: agents wait with
 // theirs.
-func (e *Events) makeRoom(ctx context.Context, at judged) error {
+func (e *Events) makeRoom(ctx context.Context, at judged, short *bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	info, err := e.s.events.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("look at the store of events: %w", err)
 	}
 	to := roomFrom(info.State, info.Config.MaxBytes, at.Seq)
 	if to == 0 {
-		e.short = false
+		*short = false
 		return nil
 	}
-	if !e.short {
-		e.short = true
+	if !*short {
+		*short = true
 		e.s.o.Log.Warn("the store of events is too small for what the rules look back to: a server that starts anew remembers less",
 			"bytes", info.State.Bytes, "of", info.Config.MaxBytes, "hint", "raise fleet.store_mb")
 	}

@@ -55,9 +55,9 @@ type Events struct {
 	rev      uint64 // of the record
 	replayed uint64
 	marks    []judged // one a few seconds, for the clearing
-	short    bool     // the store is too small; Judged's own
 	agents   map[string]*history
 	settled  chan struct{}
+	moved    chan struct{} // at has moved
 	once     sync.Once
 	sent     atomic.Uint64
 }
@@ -65,7 +65,7 @@ type Events struct {
 // Events returns the events of the fleet. positions are those that Run's batches
 // had when they were stored last.
 func (s *Server) Events(positions map[string]string) *Events {
-	return &Events{s: s, positions: positions, agents: map[string]*history{}, settled: make(chan struct{})}
+	return &Events{s: s, positions: positions, agents: map[string]*history{}, settled: make(chan struct{}), moved: make(chan struct{}, 1)}
 }
 
 // Replayed reports whether the event with this number had been judged before
@@ -82,6 +82,11 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 	if err := e.load(ctx); err != nil {
 		return err
 	}
+	var room sync.WaitGroup
+	defer room.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	room.Go(func() { e.keepRoom(ctx) })
 	from := bySequence(e.at.Seq + 1)
 	if e.at.Seq > 0 && e.s.o.KeepFor > 0 {
 		from = byTime(e.at.Time.Add(-e.s.o.KeepFor))
@@ -301,12 +306,16 @@ func (e *Events) Judged(ctx context.Context, positions map[string]string) error 
 	e.at, e.rev = at, rev
 	clear := e.clearing(at)
 	e.mu.Unlock()
+	select {
+	case e.moved <- struct{}{}:
+	default: // it has not looked yet
+	}
 	if clear > 0 {
 		if err := e.s.events.Purge(ctx, jetstream.WithPurgeSequence(clear)); err != nil {
 			return fmt.Errorf("clear judged events: %w", err)
 		}
 	}
-	return e.makeRoom(ctx, at)
+	return nil
 }
 
 // store puts on record how far events are judged, unless another server has said

@@ -110,6 +110,16 @@ func until(t testing.TB, what string, f func() bool) {
 // sends publishes a message of an agent with one event a text.
 func (m *member) sends(agent string, epoch, n uint64, texts ...string) (seq uint64) {
 	m.t.Helper()
+	ack, err := m.js.Publish(m.t.Context(), fleet.EventSubject(agent), m.pack(epoch, n, texts...))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+// pack makes a message with one event a text.
+func (m *member) pack(epoch, n uint64, texts ...string) []byte {
+	m.t.Helper()
 	var b riposte.Batch
 	for _, text := range texts {
 		b.Events = append(b.Events, riposte.Event{Time: time.Now(), Location: "log", Text: text})
@@ -118,11 +128,7 @@ func (m *member) sends(agent string, epoch, n uint64, texts ...string) (seq uint
 	if err := fleet.Stamp(p, epoch, n); err != nil {
 		m.t.Fatal(err)
 	}
-	ack, err := m.js.Publish(m.t.Context(), fleet.EventSubject(agent), p)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return ack.Sequence
+	return p
 }
 
 // reader reads events as the daemon does.
