@@ -244,8 +244,8 @@ func (a *agent) collect(ctx context.Context, in <-chan riposte.Batch) error {
 				break gather
 			}
 		}
-		err := link.Pack(a.codec, batches, func(payload []byte, positions map[string]string) error {
-			if _, err := a.spool.Append(ctx, payload, positions); err != nil {
+		err := link.Pack(a.codec, batches, func(payloads [][]byte, positions map[string]string) error {
+			if _, err := a.spool.AppendAll(ctx, payloads, positions); err != nil {
 				return err
 			}
 			for source, position := range positions {

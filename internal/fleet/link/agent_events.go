@@ -17,39 +17,49 @@ import (
 const maxUnacked = 128
 
 // Pack makes spool records of batches: as many of them as there are, within the
-// size of a message. pack is called with each record and the positions behind it.
-func Pack(c *fleet.Codec, batches []riposte.Batch, pack func(payload []byte, positions map[string]string) error) error {
+// size of a message. pack is called with records that belong together, because a
+// batch goes across them, and the positions behind the last of them.
+func Pack(c *fleet.Codec, batches []riposte.Batch, pack func(payloads [][]byte, positions map[string]string) error) error {
 	const soft = fleet.MaxMessage / 2 // before compression; what does not shrink still fits
+	var payloads [][]byte
 	var some []riposte.Batch
 	positions := map[string]string{}
 	size := 0
-	flush := func() error {
-		if len(some) == 0 && len(positions) == 0 {
-			return nil
-		}
+	record := func() error {
 		b := c.AppendEvents(nil, &fleet.Events{Batches: some})
 		if len(b) > fleet.MaxMessage {
 			return fmt.Errorf("%d bytes of events are too many for one message", len(b))
 		}
-		err := pack(b, positions)
-		some, positions, size = nil, map[string]string{}, 0
+		payloads, some, size = append(payloads, b), nil, 0
+		return nil
+	}
+	flush := func() error {
+		if len(some) == 0 && len(positions) == 0 {
+			return nil
+		}
+		if err := record(); err != nil {
+			return err
+		}
+		err := pack(payloads, positions)
+		payloads, positions = nil, map[string]string{}
 		return err
 	}
 	for i := range batches {
 		b := &batches[i]
-		rest := b.Events
-		for len(rest) > 0 {
+		if size >= soft {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		for rest := b.Events; len(rest) > 0; {
 			n := 0
-			for n < len(rest) && (size < soft || n == 0 && len(some) == 0) && n < 1<<16 {
+			for n < len(rest) && size < soft && n < 1<<16 {
 				size += len(rest[n].Text) + 32
 				n++
 			}
-			if n > 0 {
-				some = append(some, riposte.Batch{Events: rest[:n]})
-				rest = rest[n:]
-			}
-			if len(rest) > 0 {
-				if err := flush(); err != nil {
+			some = append(some, riposte.Batch{Events: rest[:n]})
+			if rest = rest[n:]; len(rest) > 0 {
+				if err := record(); err != nil {
 					return err
 				}
 			}

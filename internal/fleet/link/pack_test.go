@@ -11,13 +11,15 @@ import (
 )
 
 // TestPack: records hold all events in their order, fit a message whatever they
-// hold, and a position comes with or behind the last event before it.
+// hold, a position comes with or behind the last event before it, and what one
+// batch holds belongs together.
 func TestPack(t *testing.T) {
 	c := fleet.NewCodec()
 	rapid.Check(t, func(t *rapid.T) {
 		var batches []riposte.Batch
 		var want []string
-		due := map[string]int{} // source: events before its position
+		ends := map[int]bool{0: true} // events up to the ends of batches
+		due := map[string]int{}       // source: events before its position
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		for range rapid.IntRange(0, 4).Draw(t, "batches") {
 			b := riposte.Batch{Source: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "source")}
@@ -29,6 +31,7 @@ func TestPack(t *testing.T) {
 				b.Events = append(b.Events, riposte.Event{Text: string(text), Location: "log"})
 				want = append(want, string(text))
 			}
+			ends[len(want)] = true
 			if rapid.Bool().Draw(t, "has a position") {
 				b.Position = "x"
 				due[b.Source] = len(want)
@@ -36,21 +39,29 @@ func TestPack(t *testing.T) {
 			batches = append(batches, b)
 		}
 		n := 0
-		err := Pack(c, batches, func(payload []byte, positions map[string]string) error {
-			if len(payload) > fleet.MaxMessage {
-				t.Fatalf("a record of %d bytes", len(payload))
+		err := Pack(c, batches, func(payloads [][]byte, positions map[string]string) error {
+			if len(payloads) == 0 {
+				t.Fatal("no records")
 			}
-			e, err := c.DecodeEvents(payload)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, b := range e.Batches {
-				for i := range b.Events {
-					if b.Events[i].Text != want[n] {
-						t.Fatalf("event %d is another", n)
-					}
-					n++
+			for _, payload := range payloads {
+				if len(payload) > fleet.MaxMessage {
+					t.Fatalf("a record of %d bytes", len(payload))
 				}
+				e, err := c.DecodeEvents(payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, b := range e.Batches {
+					for i := range b.Events {
+						if b.Events[i].Text != want[n] {
+							t.Fatalf("event %d is another", n)
+						}
+						n++
+					}
+				}
+			}
+			if !ends[n] {
+				t.Fatalf("records end in the middle of a batch, with event %d", n)
 			}
 			for source := range positions {
 				if at, ok := due[source]; !ok || at <= n {

@@ -19,6 +19,7 @@ type did struct {
 	from, to   int64
 	ack        bool
 	n, epoch   uint64
+	group      uint64 // number of the last record that it belongs together with
 	payload    []byte
 	positions  map[string]string
 	unreadable bool // its body is damaged
@@ -35,6 +36,7 @@ type model struct {
 	used map[[2]uint64]bool // epochs and numbers given, also those that were lost
 	gone uint64             // number up to which the files were removed
 	calm bool               // no file was removed since the newest was made
+	most int64              // bytes that were appended together beyond what the spool holds
 }
 
 func (m *model) acked() uint64 {
@@ -126,39 +128,49 @@ func (m *model) removed() {
 }
 
 func (m *model) append(t *rapid.T) {
-	d := did{
-		payload:   rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "payload"),
-		positions: rapid.MapOfN(rapid.StringMatching("[a-d]"), rapid.StringMatching("[0-9]{0,3}"), 0, 3).Draw(t, "positions"),
-		epoch:     m.s.Epoch(),
+	payloads := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 200), 1, rapid.SampledFrom([]int{1, 1, 4}).Draw(t, "together")).Draw(t, "payloads")
+	positions := rapid.MapOfN(rapid.StringMatching("[a-d]"), rapid.StringMatching("[0-9]{0,3}"), 0, 3).Draw(t, "positions")
+	var size int64
+	var ds []did
+	for i, payload := range payloads {
+		d := did{payload: payload, epoch: m.s.Epoch(), n: m.last() + 1 + uint64(i), group: m.last() + uint64(len(payloads)), from: size}
+		if i == len(payloads)-1 {
+			d.positions = positions
+		}
+		size += recordSize(d.payload, d.positions)
+		d.to = size
+		ds = append(ds, d)
 	}
-	size := recordSize(d.payload, d.positions)
 	_, held, whole := m.waiting()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // a full spool is not waited for
-	n, err := m.s.Append(ctx, d.payload, d.positions)
+	n, err := m.s.AppendAll(ctx, payloads, positions)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if held+size <= m.o.MaxBytes {
+		if held+size <= m.o.MaxBytes || whole && held == 0 {
 			t.Fatalf("full with %d bytes of %d, refused %d more", held, m.o.MaxBytes, size)
 		}
 		return
 	}
-	if whole && held+size > m.o.MaxBytes {
+	if whole && held > 0 && held+size > m.o.MaxBytes {
 		t.Fatalf("took %d bytes with %d of %d held", size, held, m.o.MaxBytes)
 	}
-	if n != m.last()+1 {
+	if n != ds[len(ds)-1].n {
 		t.Fatalf("number %d after %d", n, m.last())
 	}
-	name := [2]uint64{d.epoch, n}
-	if m.used[name] {
-		t.Fatalf("number %d was given twice in epoch %d", n, d.epoch)
-	}
-	m.used[name] = true
+	m.most = max(m.most, size-m.o.MaxBytes)
 	tail := m.s.tail()
-	d.file, d.n, d.from, d.to = tail.number, n, tail.size-size, tail.size
-	m.done = append(m.done, d)
+	for _, d := range ds {
+		name := [2]uint64{d.epoch, d.n}
+		if m.used[name] {
+			t.Fatalf("number %d was given twice in epoch %d", d.n, d.epoch)
+		}
+		m.used[name] = true
+		d.file, d.from, d.to = tail.number, d.from+tail.size-size, d.to+tail.size-size
+		m.done = append(m.done, d)
+	}
 	m.calm = true // about the file that was perhaps begun; its record keeps it from being cut further
 }
 
@@ -285,10 +297,17 @@ func (m *model) crash(t *rapid.T) {
 	m.open()
 }
 
+// lose forgets what is lost, and what belongs together with it.
 func (m *model) lose(lost func(did) bool) {
+	groups := map[uint64]bool{}
+	for _, d := range m.done {
+		if !d.ack && lost(d) {
+			groups[d.group] = true
+		}
+	}
 	kept := m.done[:0:0]
 	for _, d := range m.done {
-		if !lost(d) {
+		if !lost(d) && (d.ack || !groups[d.group]) {
 			kept = append(kept, d)
 		}
 	}
@@ -341,7 +360,7 @@ func (m *model) check(t *rapid.T) {
 		}
 		disk += info.Size()
 	}
-	if n := int64(len(m.s.segs)); disk > 2*m.o.MaxBytes+n*(m.o.SegmentBytes+400) {
+	if n := int64(len(m.s.segs)); disk > 2*m.o.MaxBytes+n*(m.o.SegmentBytes+400)+m.most {
 		t.Fatalf("%d bytes on disk in %d files", disk, n)
 	}
 }

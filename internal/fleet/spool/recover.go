@@ -117,6 +117,15 @@ type scanned struct {
 	before uint64 // by which this number was the last one given before it
 	bad    []span // records whose body is damaged
 	cut    int64  // bytes behind the last whole record
+	parts  parts  // whose last record has not come yet
+}
+
+// parts are records that belong together, as far as they were read.
+type parts struct {
+	records int
+	bytes   int64
+	last    uint64 // number
+	bad     []span
 }
 
 // scan reads a segment into the spool's state, and cuts off its torn end.
@@ -143,7 +152,6 @@ func (s *Spool) scan(seg *segment) (scanned, error) {
 		if !s.take(seg, h, positions, payload, whole, &out) {
 			break
 		}
-		seg.size += h.size()
 	}
 	out.cut = info.Size() - seg.size
 	if out.cut == 0 || !out.headed {
@@ -155,8 +163,8 @@ func (s *Spool) scan(seg *segment) (scanned, error) {
 	return out, f.Sync()
 }
 
-// take takes a record that was read into the spool's state. It is false when
-// the record cannot stand where it stands.
+// take takes a record that was read into the spool's state, parts with the last
+// one of them. It is false when the record cannot stand where it stands.
 func (s *Spool) take(seg *segment, h header, positions map[string]string, payload []byte, whole bool, out *scanned) bool {
 	if !out.headed {
 		if h.kind != kindHead || !whole || !bytes.HasPrefix(payload, []byte(formatName)) || len(payload) != headSize {
@@ -165,7 +173,7 @@ func (s *Spool) take(seg *segment, h header, positions map[string]string, payloa
 		out.headed, out.before = true, h.n
 		numbers := payload[len(formatName):]
 		seg.epoch = binary.LittleEndian.Uint64(numbers)
-		seg.start = h.size()
+		seg.start, seg.size = h.size(), h.size()
 		s.epoch = max(s.epoch, seg.epoch)
 		s.acked = max(s.acked, binary.LittleEndian.Uint64(numbers[8:]))
 		s.last = max(s.last, h.n, s.acked)
@@ -173,20 +181,27 @@ func (s *Spool) take(seg *segment, h header, positions map[string]string, payloa
 		s.positions = positions
 		return true
 	}
-	switch h.kind {
-	case kindData:
-		if h.n <= s.last {
-			return false
-		}
-		s.last, seg.last = h.n, h.n
-		seg.records++
-		seg.bytes += h.size()
+	switch p := &out.parts; {
+	case isData(h.kind) && h.n > max(s.last, p.last):
+		p.records++
+		p.bytes += h.size()
+		p.last = h.n
 		if !whole {
-			out.bad = append(out.bad, span{h.n, h.n})
+			p.bad = append(p.bad, span{h.n, h.n})
 		}
+		if h.kind == kindPart {
+			return true
+		}
+		s.last, seg.last = p.last, p.last
+		seg.records += p.records
+		seg.bytes += p.bytes
+		seg.size += p.bytes
+		out.bad = append(out.bad, p.bad...)
+		out.parts = parts{}
 		merge(s.positions, positions)
-	case kindAck:
+	case h.kind == kindAck && p.records == 0:
 		s.acked = max(s.acked, min(h.n, s.last))
+		seg.size += h.size()
 	default:
 		return false
 	}

@@ -28,7 +28,9 @@ import (
 // Positions are strings with a varint of their length before them, source and
 // position in turn. The first record of a segment is a head: its positions are
 // those behind all records before it, its payload is the format's name, the
-// epoch of the segment's records and what was acknowledged.
+// epoch of the segment's records and what was acknowledged. Records that belong
+// together are parts but for the last, which alone has positions, and follow each
+// other within a segment: parts without it are of a write that was cut short.
 const (
 	headerSize = 36
 	maxRecord  = 1 << 30
@@ -36,6 +38,7 @@ const (
 	kindHead = 1
 	kindData = 2
 	kindAck  = 3
+	kindPart = 4 // data that belongs together with the record behind it
 
 	formatName = "riposte spool 1\n"
 	headSize   = len(formatName) + 8 + 8
@@ -84,6 +87,9 @@ type record struct {
 	positions map[string]string
 	payload   []byte
 }
+
+// isData reports whether a record of this kind is one that was appended.
+func isData(kind uint32) bool { return kind == kindData || kind == kindPart }
 
 // recordSize is what a record takes in a file.
 func recordSize(payload []byte, positions map[string]string) int64 {
@@ -181,11 +187,14 @@ func cutText(b []byte) (string, []byte, error) {
 	return string(b[k : k+int(n)]), b[k+int(n):], nil
 }
 
-// write puts a record behind the last one. With an error the file is as if
+// write puts records behind the last one. With an error the file is as if
 // nothing was written: what was, the next record overwrites. The caller holds mu.
-func (s *Spool) write(r record) error {
+func (s *Spool) write(rs ...record) error {
 	seg := s.tail()
-	s.buf = r.appendTo(s.buf[:0])
+	s.buf = s.buf[:0]
+	for i := range rs {
+		s.buf = rs[i].appendTo(s.buf)
+	}
 	n, err := seg.file.WriteAt(s.buf, seg.size)
 	if cap(s.buf) > 4<<20 {
 		s.buf = nil
@@ -266,7 +275,7 @@ type cursor struct {
 // pass moves behind the record with the given header.
 func (c *cursor) pass(h header) {
 	c.off += h.size()
-	if h.kind == kindData {
+	if isData(h.kind) {
 		c.passed = h.n
 	}
 }
@@ -301,7 +310,7 @@ func (s *Spool) peek(c *cursor) (h header, ok bool, err error) {
 			s.abandon(c)
 			continue
 		}
-		if h.kind == kindData {
+		if isData(h.kind) {
 			return h, true, nil
 		}
 		c.pass(h)

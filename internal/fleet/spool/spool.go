@@ -32,7 +32,7 @@ var ErrTooLarge = errors.New("the record is larger than the spool")
 
 // Options bound a spool. The zero value has the defaults.
 type Options struct {
-	MaxBytes     int64 // of records not acknowledged; 0 for 512 MiB. The files take one segment more
+	MaxBytes     int64 // of records not acknowledged; 0 for 512 MiB. The files take one segment more, or one AppendAll
 	SegmentBytes int64 // of a file, about; 0 for 8 MiB
 }
 
@@ -137,12 +137,30 @@ func (s *Spool) Positions() map[string]string {
 // position "" forgets the source. While the spool is full it waits, until ctx
 // ends. With an error nothing was appended.
 func (s *Spool) Append(ctx context.Context, payload []byte, positions map[string]string) (uint64, error) {
-	size := recordSize(payload, positions)
-	if size > min(s.o.MaxBytes, maxRecord) {
-		return 0, fmt.Errorf("append a record of %d bytes: %w", size, ErrTooLarge)
+	return s.AppendAll(ctx, [][]byte{payload}, positions)
+}
+
+// AppendAll adds records that belong together, with the positions behind the last
+// of them, whose number it returns: whatever happens, all of them are in the
+// spool, or none. Together they may be more than the spool holds; then they wait
+// until it is empty.
+func (s *Spool) AppendAll(ctx context.Context, payloads [][]byte, positions map[string]string) (uint64, error) {
+	if len(payloads) == 0 {
+		return 0, errors.New("append to the spool: no record is given")
+	}
+	var total int64
+	for i, payload := range payloads {
+		size := recordSize(payload, nil)
+		if i == len(payloads)-1 {
+			size = recordSize(payload, positions)
+		}
+		if size > min(s.o.MaxBytes, maxRecord) {
+			return 0, fmt.Errorf("append a record of %d bytes: %w", size, ErrTooLarge)
+		}
+		total += size
 	}
 	for {
-		n, wait, err := s.tryAppend(size, payload, positions)
+		n, wait, err := s.tryAppend(total, payloads, positions)
 		if wait == nil {
 			return n, err
 		}
@@ -155,13 +173,13 @@ func (s *Spool) Append(ctx context.Context, payload []byte, positions map[string
 }
 
 // tryAppend appends, or returns what to wait for.
-func (s *Spool) tryAppend(size int64, payload []byte, positions map[string]string) (n uint64, wait <-chan struct{}, err error) {
+func (s *Spool) tryAppend(size int64, payloads [][]byte, positions map[string]string) (n uint64, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return 0, nil, ErrClosed
 	}
-	if _, held := s.held(); held+size > s.o.MaxBytes {
+	if _, held := s.held(); held > 0 && held+size > s.o.MaxBytes {
 		return 0, s.changed, nil
 	}
 	if s.tail().size >= s.o.SegmentBytes {
@@ -170,12 +188,18 @@ func (s *Spool) tryAppend(size int64, payload []byte, positions map[string]strin
 		}
 	}
 	seg := s.tail()
-	if err := s.write(record{kind: kindData, n: s.last + 1, time: time.Now(), positions: positions, payload: payload}); err != nil {
+	rs := make([]record, len(payloads))
+	for i, payload := range payloads {
+		rs[i] = record{kind: kindPart, n: s.last + 1 + uint64(i), time: time.Now(), payload: payload}
+	}
+	end := &rs[len(rs)-1]
+	end.kind, end.positions = kindData, positions
+	if err := s.write(rs...); err != nil {
 		return 0, nil, fmt.Errorf("append to the spool: %w", err)
 	}
-	s.last++
+	s.last += uint64(len(rs))
 	seg.last = s.last
-	seg.records++
+	seg.records += len(rs)
 	seg.bytes += size
 	merge(s.positions, positions)
 	s.wake()

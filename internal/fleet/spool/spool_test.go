@@ -121,6 +121,86 @@ func TestWhatIsAppendedIsReadUntilItIsAcknowledged(t *testing.T) {
 	}
 }
 
+// What belongs together is there as a whole or not at all, wherever the file
+// ends, and its numbers are given again then.
+func TestTogetherOrNotAtAll(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	add(t, s, "a", map[string]string{"f": "1"})
+	if err := s.Ack(1); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, "b", map[string]string{"f": "2"})
+	from := s.tail().size
+	if n, err := s.AppendAll(t.Context(), [][]byte{[]byte("c"), nil, []byte("d")}, map[string]string{"f": "5", "g": "6"}); err != nil || n != 5 {
+		t.Fatalf("number %d, %v", n, err)
+	}
+	if _, err := s.AppendAll(t.Context(), nil, map[string]string{"f": "9"}); err == nil || s.Positions()["f"] != "5" {
+		t.Fatalf("a position without a record: %v", err)
+	}
+	to := s.tail().size
+	whole, err := os.ReadFile(s.tail().path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Base(s.tail().path)
+	for at := from; at <= to; at++ {
+		cut := t.TempDir()
+		if err := os.WriteFile(filepath.Join(cut, name), whole[:at], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, cut, Options{})
+		if got := s.Report(); at > from && at < to && got.Cut != at-from || got.Records != 0 || got.Numbers != 0 {
+			t.Fatalf("cut at %d of %d to %d: %+v", at, from, to, got)
+		}
+		want, positions := "2:b", map[string]string{"f": "2"}
+		if at == to {
+			want, positions = "2:b 3:c 4: 5:d", map[string]string{"f": "5", "g": "6"}
+		}
+		if got := payloads(rest(t, s, 0)); got != want || !maps.Equal(s.Positions(), positions) {
+			t.Fatalf("cut at %d of %d to %d: holds %q with positions %v", at, from, to, got, s.Positions())
+		}
+		next := uint64(3)
+		if at == to {
+			next = 6
+		}
+		if n := add(t, s, "e", nil); n != next {
+			t.Errorf("number %d after %q", n, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What belongs together and is more than the spool holds waits until it is empty.
+func TestTogetherMoreThanTheSpoolHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, t.TempDir(), Options{MaxBytes: 300})
+		add(t, s, "a", nil)
+		done := make(chan error)
+		go func() {
+			_, err := s.AppendAll(t.Context(), [][]byte{make([]byte, 200), make([]byte, 200)}, map[string]string{"f": "1"})
+			done <- err
+		}()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("did not wait: %v", err)
+		default:
+		}
+		if err := s.Ack(1); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if st := s.Stats(); st.Records != 2 || s.Positions()["f"] != "1" {
+			t.Errorf("%+v, positions %v", st, s.Positions())
+		}
+	})
+}
+
 func TestFilesGoWhenAllOfThemIsAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{SegmentBytes: 300})
@@ -439,4 +519,40 @@ func TestReportInWords(t *testing.T) {
 			t.Errorf("%+v: %q, expected %q", c.r, got, c.want)
 		}
 	}
+}
+
+// FuzzOpen: whatever stands in a file of the spool, it is opened, and opened
+// again it is the same.
+func FuzzOpen(f *testing.F) {
+	head := record{kind: kindHead, time: time.Unix(0, 0), payload: append([]byte(formatName), make([]byte, 16)...)}
+	text := head.appendTo(nil)
+	for i, kind := range []uint32{kindData, kindPart, kindPart, kindData, kindAck, kindPart} {
+		f.Add(text)
+		r := record{kind: kind, n: uint64(i + 1), time: time.Unix(0, 0), positions: map[string]string{"f": fmt.Sprint(i)}, payload: []byte("text")}
+		if kind == kindAck {
+			r.n = 2
+		}
+		text = r.appendTo(text)
+	}
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(segmentPath(dir, 1), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var seen []string
+		for range 2 {
+			s, err := Open(dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen = append(seen, fmt.Sprint(payloads(rest(t, s, 0)), s.Positions(), s.Acked(), s.last))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if seen[0] != seen[1] {
+			t.Errorf("%s, and then %s", seen[0], seen[1])
+		}
+	})
 }
