@@ -208,20 +208,3 @@ func TestBinaryHasNoTestRooms(t *testing.T) {
 		}
 	}
 }
-
-// TestCrossBuilds compiles the binary for every system it is meant for.
-func TestCrossBuilds(t *testing.T) {
-	if testing.Short() {
-		t.Skip("skipped with -short: builds the binary five times")
-	}
-	for _, target := range []string{"linux/arm64", "windows/amd64", "darwin/arm64", "freebsd/amd64", "openbsd/amd64"} {
-		t.Run(target, func(t *testing.T) {
-			goos, arch, _ := strings.Cut(target, "/")
-			cmd := exec.Command("go", "build", "-o", os.DevNull, "./cmd/riposte")
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+arch)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-		})
-	}
-}

@@ -42,9 +42,7 @@ func TestAppend(t *testing.T) {
 func FuzzAppend(f *testing.F) {
 	f.Add(`{"seq":1,"time":"2026-11-23T08:58:00Z","note":{"action":"pause"}}`, "web1")
 	f.Fuzz(func(t *testing.T, line, host string) {
-		if strings.ContainsAny(line, "\n\r") || strings.TrimSpace(line) != line {
-			t.Skip() // the journal has no such line
-		}
+		line = strings.TrimSpace(strings.NewReplacer("\n", "", "\r", "").Replace(line)) // as the journal's lines are
 		got, err := Append(nil, []byte(line), host)
 		if err == nil && !header.Match(got) && strings.HasPrefix(line, "{") {
 			if m := regexp.MustCompile(`^<\d+>1 \S+ \S+ riposte - \S+ \[riposte@32473 `).Match(got); !m {
