@@ -6,13 +6,16 @@ import "riposte/internal/ossec/ruleset"
 // has matched no other root is tried.
 func (w *Worker) decode(r *record) {
 	roots := w.plan.plain
-	if r.hasProg {
+	switch {
+	case r.hasProg:
 		roots = w.program.roots
+	case r.log != "":
+		roots = w.plan.plainBy[r.log[0]]
 	}
 	for _, d := range roots {
 		after := 0
 		if d.prematch != nil {
-			if !w.may(r, d.prematch) {
+			if d.prematch.fails(r.log, 0) || !w.may(r, d.prematch) {
 				continue
 			}
 			end, ok := w.find(r, d.prematch, 0, false)
@@ -83,7 +86,7 @@ func (w *Worker) child(r *record, list []*decoder, at *offsets) (int, bool) {
 		if d.PrematchOffset == ruleset.AfterParent {
 			start = at.root
 		}
-		if w.may(r, d.prematch) {
+		if !d.prematch.fails(r.log, start) && w.may(r, d.prematch) {
 			if end, ok := w.find(r, d.prematch, start, false); ok {
 				r.decoder, r.category = d.Decoder, d.Type
 				at.parent, at.pre = at.root, end
@@ -113,7 +116,7 @@ func (w *Worker) extract(r *record, d *decoder, at *offsets) {
 			start = at.pre
 		}
 	}
-	ok := w.may(r, d.regex)
+	ok := !d.regex.fails(r.log, start) && w.may(r, d.regex)
 	end := 0
 	if ok {
 		end, ok = w.find(r, d.regex, start, true)

@@ -25,7 +25,8 @@ func (w *Worker) all(r *record, conditions []condition) bool {
 func (w *Worker) open(r *record, g *gate, decoder int32) bool {
 	if g.decoder != 0 && g.decoder != decoder ||
 		g.program >= 0 && (w.program == nil || !w.program.match.Has(int(g.program))) ||
-		g.field >= 0 && w.places[g.field] == 0 {
+		g.field >= 0 && w.places[g.field] == 0 ||
+		g.expr != nil && g.expr.fails(r.log, 0) {
 		return false
 	}
 	return len(g.literals) == 0 || w.any(r, g.literals)
@@ -65,7 +66,7 @@ func (w *Worker) walk(r *record, n *node) bool {
 func (w *Worker) holds(r *record, c *condition) bool {
 	switch c.kind {
 	case ruleset.Match:
-		return (w.may(r, c.expr) && (c.expr.decided || c.expr.Match(r.log))) != c.negate
+		return (!c.expr.fails(r.log, 0) && w.may(r, c.expr) && (c.expr.decided || c.expr.Match(r.log))) != c.negate
 	case ruleset.Field:
 		v, ok := w.field(r, c.field)
 		return ok && c.pattern.Match(v) != c.negate

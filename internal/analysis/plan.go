@@ -12,20 +12,22 @@ import (
 // plan is a ruleset prepared for speed. It says nothing that the set does not
 // say; it is immutable and shared by all workers.
 type plan struct {
-	set      *ruleset.Set
-	wazuh    bool
-	program  []*decoder
-	plain    []*decoder
-	rules    []*rule // by Rule.Index
-	byID     map[int]*rule
-	nodes    []*node // by Node.Index
-	roots    []*node
-	scanner  *pattern.Scanner
-	literals int
-	programs []*expression // the program_name conditions of rules
-	sonic    *sonicWall
-	compared []int     // the dynamic fields that correlations compare
-	keys     [][]keyed // the indexes of each of Set.Watches
+	set       *ruleset.Set
+	wazuh     bool
+	program   []*decoder
+	plain     []*decoder
+	plainBy   [256][]*decoder // those of plain that a record which begins with the byte can match
+	readsJSON bool            // some of plain read JSON
+	rules     []*rule         // by Rule.Index
+	byID      map[int]*rule
+	nodes     []*node // by Node.Index
+	roots     []*node
+	scanner   *pattern.Scanner
+	literals  int
+	programs  []*expression // the program_name conditions of rules
+	sonic     *sonicWall
+	compared  []int     // the dynamic fields that correlations compare
+	keys      [][]keyed // the indexes of each of Set.Watches
 }
 
 // expression is a pattern with the numbers of the literals of which one must
@@ -33,8 +35,15 @@ type plan struct {
 type expression struct {
 	*pattern.Pattern
 	literals []int32
-	decided  bool   // it matches whenever one of them does
-	bytes    []byte // without literals: bytes of which one must occur in the record
+	decided  bool         // it matches whenever one of them does
+	bytes    []byte       // without literals: bytes of which one must occur in the record
+	begins   pattern.Bits // bytes that what it is matched against must begin with; nil: any
+}
+
+// fails reports whether the expression cannot match from a place on, by a look at
+// the byte there.
+func (e *expression) fails(log string, at int) bool {
+	return e.begins != nil && at < len(log) && !e.begins.Has(int(log[at]))
 }
 
 type decoder struct {
@@ -82,6 +91,8 @@ func newPlan(set *ruleset.Set) *plan {
 	p := &plan{set: set, wazuh: set.Dialect == ossec.Wazuh, byID: map[int]*rule{}}
 	b := &planBuilder{plan: p, literals: map[string]int32{}, exprs: map[*pattern.Pattern]*expression{}, programs: map[*pattern.Pattern]int{}, decoders: map[*ruleset.Decoder]*decoder{}, whole: map[*rule]map[key][]string{}}
 	p.program, p.plain = b.decoderList(set.Program), b.decoderList(set.Plain)
+	p.indexPlain()
+	p.readsJSON = slices.ContainsFunc(p.plain, func(d *decoder) bool { return d.Plugin == ruleset.JSON })
 	b.ruleList()
 	p.nodes = make([]*node, set.Nodes())
 	p.roots = b.nodeList(set.Roots, nil)
@@ -114,7 +125,7 @@ func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
 	if e, ok := b.exprs[p]; ok {
 		return e
 	}
-	e := &expression{Pattern: p}
+	e := &expression{Pattern: p, begins: p.Begins()}
 	b.exprs[p] = e
 	words := p.Literals()
 	if len(words) == 0 {
@@ -139,6 +150,17 @@ func (b *planBuilder) onLog(p *pattern.Pattern) *expression {
 	}
 	e.decided = p.Decided()
 	return e
+}
+
+// indexPlain sorts the decoders without program_name by how a record must begin.
+func (p *plan) indexPlain() {
+	for c := range p.plainBy {
+		for _, d := range p.plain {
+			if d.prematch == nil || d.prematch.begins == nil || d.prematch.begins.Has(c) {
+				p.plainBy[c] = append(p.plainBy[c], d)
+			}
+		}
+	}
 }
 
 // fewBytes returns distinct bytes if there are so few that looking for them is

@@ -41,8 +41,9 @@ type key struct {
 type gate struct {
 	node     *node
 	decoder  int32
-	program  int32 // place in plan.programs, -1: none
-	field    int32 // in Set.Fields, -1: none
+	program  int32       // place in plan.programs, -1: none
+	field    int32       // in Set.Fields, -1: none
+	expr     *expression // one that tells how the record must begin; nil: none
 	literals []int32
 	static   []condition
 	// begin, where mask has bits, is how the value that the siblings are chosen by
@@ -85,6 +86,9 @@ func newGate(n *node) *gate {
 		case ruleset.Field:
 			g.field = c.field
 		case ruleset.Match:
+			if !c.negate && c.expr.begins != nil {
+				g.expr = c.expr
+			}
 			if !c.negate && (g.literals == nil || len(c.expr.literals) > 0 && len(c.expr.literals) < len(g.literals)) {
 				g.literals = c.expr.literals
 			}

@@ -23,6 +23,7 @@ type Worker struct {
 	program *program     // what is known of the record's program name; nil: it has none
 	hits    pattern.Bits // literals that occur in the record
 	scanned bool
+	alone   int // literals that were looked for alone
 	fold    []byte
 	places  []int32 // for each of Set.Fields where it stands among the record's, from 1
 }
@@ -38,7 +39,7 @@ func newWorker(p *plan, o *Options) *Worker {
 // prepare does stage one for an event.
 func (w *Worker) prepare(r *record, ev *riposte.Event) {
 	r.reset(ev)
-	w.scanned = false
+	w.scanned, w.alone = false, 0
 	w.pre.run(r)
 	w.program = nil
 	if r.hasProg {
@@ -61,7 +62,7 @@ func (w *Worker) prepare(r *record, ev *riposte.Event) {
 
 // resume does what prepare left for after the accumulator.
 func (w *Worker) resume(r *record) {
-	w.scanned = false
+	w.scanned, w.alone = false, 0
 	w.program = nil
 	if r.hasProg {
 		w.program = w.programs.lookup(w.plan, r.program)
@@ -150,7 +151,7 @@ func (w *Worker) leavePlaces(r *record) {
 
 // may reports whether an expression can match the record at all: whether one
 // of its literals occurs in it. All literals of the ruleset are looked for at
-// once, when the first is asked for.
+// once, when more than a few are asked for.
 func (w *Worker) may(r *record, e *expression) bool {
 	if len(e.literals) > 0 {
 		return w.any(r, e.literals)
@@ -163,9 +164,18 @@ func (w *Worker) may(r *record, e *expression) bool {
 	return len(e.bytes) == 0
 }
 
+// fewAlone is how many literals of a JSON record are looked for alone. Most such
+// records need no more where a decoder reads JSON, and then a scan would be for
+// nothing.
+const fewAlone = 1
+
 // any reports whether one of the literals occurs in the record.
 func (w *Worker) any(r *record, literals []int32) bool {
 	if !w.scanned {
+		if len(literals) == 1 && w.alone < fewAlone && w.plan.readsJSON && strings.HasPrefix(r.log, "{") {
+			w.alone++
+			return w.plan.scanner.Occurs(int(literals[0]), r.log)
+		}
 		w.hits.Clear()
 		w.plan.scanner.Scan(r.log, w.hits)
 		w.scanned = true

@@ -14,9 +14,13 @@ type finder struct {
 
 func newFinder(lit string, fold bool) finder {
 	f := finder{lit: lit, fold: fold}
-	best := -1
+	best := -twoCases
 	for i := range len(lit) {
-		if r := rarity(lower[lit[i]]); r > best {
+		r := rarity(lower[lit[i]])
+		if fold && isLetter(lower[lit[i]]) {
+			r -= twoCases
+		}
+		if r > best {
 			best, f.at = r, int32(i)
 		}
 	}
@@ -29,6 +33,10 @@ func newFinder(lit string, fold bool) finder {
 	}
 	return f
 }
+
+// twoCases is what makes up, in rarity, for a byte that must be looked for in two
+// cases.
+const twoCases = 2
 
 // index returns the offset of the literal in s at or after from, or -1.
 func (f *finder) index(s string, from int) int {

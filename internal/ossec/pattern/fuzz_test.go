@@ -45,6 +45,9 @@ func checkPattern(t *testing.T, p *Pattern, s string) {
 	if lits := p.Literals(); lits != nil && !containsAny(s, lits) {
 		t.Fatalf("none of the literals %q", lits)
 	}
+	if !beginsWell(p, s) {
+		t.Fatalf("begins with %q", s[0])
+	}
 }
 
 func FuzzOSRegex(f *testing.F) {

@@ -473,6 +473,9 @@ func compareNaive(t *testing.T, p *Pattern, alts []naiveAlt, text, s string, cap
 	if lits := p.Literals(); ok && lits != nil && !containsAny(s, lits) {
 		t.Errorf("%q matches %q, which holds none of the literals %q", text, s, lits)
 	}
+	if ok && !beginsWell(p, s) {
+		t.Errorf("%q matches %q, but is said not to begin so", text, s)
+	}
 	return ok
 }
 

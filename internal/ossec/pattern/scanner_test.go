@@ -19,8 +19,8 @@ func TestScanner(t *testing.T) {
 		s.Scan(text, hits)
 		for id, l := range literals {
 			want := l != "" && strings.Contains(lowerASCII(text), lowerASCII(l))
-			if hits.Has(id) != want {
-				t.Errorf("%q in %q: %v, want %v", l, text, hits.Has(id), want)
+			if hits.Has(id) != want || s.Occurs(id, text) != want {
+				t.Errorf("%q in %q: %v, %v, want %v", l, text, hits.Has(id), s.Occurs(id, text), want)
 			}
 		}
 	}
@@ -57,7 +57,7 @@ func TestScannerRandom(t *testing.T) {
 			hits.Clear()
 			s.Scan(line, hits)
 			for id, l := range literals {
-				if want := strings.Contains(lowerASCII(line), lowerASCII(l)); hits.Has(id) != want {
+				if want := strings.Contains(lowerASCII(line), lowerASCII(l)); hits.Has(id) != want || s.Occurs(id, line) != want {
 					t.Fatalf("%q in %q: %v, want %v", l, line, hits.Has(id), want)
 				} else if want {
 					found++
