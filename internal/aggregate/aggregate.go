@@ -166,7 +166,9 @@ type Entry struct {
 	Force     bool
 }
 
-// Load forgets what the book knew of what is in force, and reads it anew.
+// Load forgets what the book knew of what is in force, and reads it anew. What a
+// prefix in pieces lacks was protected, or a person took it out: it is left out
+// for as long as the pieces last.
 func (b *Book) Load(entries []Entry) {
 	before := b.commands
 	b.clear()
@@ -185,5 +187,8 @@ func (b *Book) Load(entries []Entry) {
 				again.state = leaving
 			}
 		}
+	}
+	for _, c := range b.commands {
+		b.readHoles(c)
 	}
 }

@@ -284,6 +284,36 @@ func TestCarve(t *testing.T) {
 	}
 }
 
+func TestWhatWasTakenOutStaysOutOverARestart(t *testing.T) {
+	w := newWorld([]Level{{24, 3}}, nil)
+	for _, a := range []string{"203.0.113.1", "203.0.113.2", "203.0.113.3"} {
+		w.offend(a, time.Hour)
+	}
+	w.run(plenty)
+	if err := w.carve(netip.MustParsePrefix("203.0.113.128/31")); err != nil {
+		t.Fatal(err)
+	}
+	w.run(plenty)
+	want := w.inForce()
+	w.restart()
+	w.run(plenty)
+	w.want(t, "after a restart", want)
+
+	w.restart()
+	for _, a := range []string{"203.0.113.65", "203.0.113.129", "203.0.113.200"} { // one of them was taken out
+		w.offend(a, 2*time.Hour)
+	}
+	w.run(plenty)
+	for p := range w.force {
+		if p.Contains(netip.MustParseAddr("203.0.113.128")) {
+			t.Errorf("%v is in force, and holds what was taken out", p)
+		}
+	}
+	if _, ok := w.force[netip.MustParsePrefix("203.0.113.129/32")]; !ok {
+		t.Errorf("who offended again is not blocked: %s", w.inForce())
+	}
+}
+
 func TestRefusedIsLeftAloneForAWhile(t *testing.T) {
 	w := newWorld([]Level{{24, 2}}, nil)
 	w.refuse = func(netip.Prefix) bool { return true }

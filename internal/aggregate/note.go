@@ -44,8 +44,8 @@ func (b *Book) enter(e *Entry) {
 		c.blocks.Delete(p)
 		return
 	}
-	k, known := c.blocks.Get(p)
-	if !known || k.prefix != ours {
+	k, known := c.blocks.Get(p) // whoever adds to it, it stays whose it was
+	if !known {
 		k = &block{prefix: ours, count: addresses, home: home}
 		c.blocks.Insert(p, k)
 	}
@@ -54,7 +54,7 @@ func (b *Book) enter(e *Entry) {
 		k.state = held
 	}
 	if member {
-		delete(b.freed, p)
+		b.offends(p)
 	}
 	c.dirty = append(c.dirty, p)
 }

@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -62,7 +63,7 @@ func (b *Book) free(p netip.Prefix, until, now time.Time) {
 		}
 	}
 	if len(b.freed) >= maxFreed {
-		oldest := slices.MinFunc(keys(b.freed), func(x, y netip.Prefix) int { return b.freed[x].Compare(b.freed[y]) })
+		oldest := slices.MinFunc(slices.Collect(maps.Keys(b.freed)), func(x, y netip.Prefix) int { return b.freed[x].Compare(b.freed[y]) })
 		delete(b.freed, oldest)
 	}
 	if until.After(b.freed[p]) {
@@ -70,10 +71,49 @@ func (b *Book) free(p netip.Prefix, until, now time.Time) {
 	}
 }
 
-func keys(m map[netip.Prefix]time.Time) []netip.Prefix {
-	out := make([]netip.Prefix, 0, len(m))
-	for p := range m {
-		out = append(out, p)
+// offends notes that p did it again: of what was taken out around it, only the
+// rest stays so.
+func (b *Book) offends(p netip.Prefix) {
+	for f, end := range b.freed {
+		if f.Bits() > p.Bits() || !f.Overlaps(p) {
+			continue
+		}
+		delete(b.freed, f)
+		for f != p {
+			in, rest := halves(f)
+			if rest.Overlaps(p) {
+				in, rest = rest, in
+			}
+			b.freed[rest] = end
+			f = in
+		}
 	}
-	return out
+}
+
+// readHoles frees what lies between pieces of a prefix that are in force, and
+// is not in force itself.
+func (b *Book) readHoles(c *command) {
+	ends := map[netip.Prefix]time.Time{} // by the prefix that is in pieces
+	for p, k := range c.blocks.All() {
+		if k.prefix && k.home != p && k.until.After(ends[k.home]) {
+			ends[k.home] = k.until
+		}
+	}
+	for home, end := range ends {
+		if _, whole := c.blocks.LookupPrefix(home); whole {
+			continue
+		}
+		for wait := []netip.Prefix{home}; len(wait) > 0; {
+			p := wait[len(wait)-1]
+			wait = wait[:len(wait)-1]
+			switch _, in := c.blocks.Get(p); {
+			case in:
+			case c.blocks.OverlapsPrefix(p) && !p.IsSingleIP():
+				low, high := halves(p)
+				wait = append(wait, low, high)
+			default:
+				b.free(p, end, time.Time{})
+			}
+		}
+	}
 }
