@@ -73,8 +73,8 @@ func roomOf(dir string) (int, bool) {
 	return best, best >= 0
 }
 
-// goFiles calls f for every non-test Go file of the module.
-func goFiles(t *testing.T, f func(dir, path string, file *ast.File)) {
+// goFiles calls f for every Go file of the module: those of tests, or all others.
+func goFiles(t *testing.T, tests bool, f func(dir, path string, file *ast.File)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -86,7 +86,7 @@ func goFiles(t *testing.T, f func(dir, path string, file *ast.File)) {
 			}
 			return nil
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") != tests {
 			return nil
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
@@ -107,7 +107,7 @@ func goFiles(t *testing.T, f func(dir, path string, file *ast.File)) {
 
 func TestRoomsImportOnlyWhatTheTableAllows(t *testing.T) {
 	seen := 0
-	goFiles(t, func(dir, path string, file *ast.File) {
+	goFiles(t, false, func(dir, path string, file *ast.File) {
 		row, ok := roomOf(dir)
 		if !ok {
 			t.Errorf("%s: folder %q has no row in the room table", path, dir)
@@ -154,7 +154,7 @@ func allowed(row, to int, target string) bool {
 
 func TestPackagesAreDocumented(t *testing.T) {
 	docs := map[string]string{}
-	goFiles(t, func(dir, _ string, file *ast.File) {
+	goFiles(t, false, func(dir, _ string, file *ast.File) {
 		if file.Doc != nil {
 			docs[dir] += file.Doc.Text()
 		} else if _, ok := docs[dir]; !ok {
@@ -170,13 +170,42 @@ func TestPackagesAreDocumented(t *testing.T) {
 
 // TestNoInitNoGlobals keeps packages free of start-up side effects.
 func TestNoInit(t *testing.T) {
-	goFiles(t, func(_, path string, file *ast.File) {
+	goFiles(t, false, func(_, path string, file *ast.File) {
 		for _, d := range file.Decls {
 			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
 				t.Errorf("%s: has an init function", path)
 			}
 		}
 	})
+}
+
+// TestSkipsSayWhy lets no test leave itself out without naming what is missing.
+func TestSkipsSayWhy(t *testing.T) {
+	found := 0
+	goFiles(t, true, func(_, path string, file *ast.File) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			f, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			switch f.Sel.Name {
+			case "Skip", "Skipf":
+				if found++; len(call.Args) == 0 {
+					t.Errorf("%s: a test skips without saying what is missing", path)
+				}
+			case "SkipNow":
+				t.Errorf("%s: a test skips without saying what is missing", path)
+			}
+			return true
+		})
+	})
+	if found == 0 {
+		t.Error("no test skips: is this test looking at the right files?")
+	}
 }
 
 // TestBinaryHasNoTestRooms makes sure that nothing meant for tests is linked.
