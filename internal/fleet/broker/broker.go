@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -187,15 +189,13 @@ func accounts(a *identity.Authority, dir string) (natsserver.AccountResolver, er
 	if err != nil {
 		return nil, fmt.Errorf("the claims of the accounts: %w", err)
 	}
-	revoked := map[string]time.Time{}
+	var revoked []string
 	if text, err := r.LoadAcc(a.Account()); err == nil {
 		old, err := jwt.DecodeAccountClaims(text)
 		if err != nil {
 			return nil, fmt.Errorf("the claims of the hosts' account in %s are damaged: %w: remove them; servers push revoked keys again", dir, err)
 		}
-		for key, at := range old.Revocations {
-			revoked[key] = time.Unix(at, 0)
-		}
+		revoked = slices.Collect(maps.Keys(old.Revocations))
 	}
 	claims, err := a.AccountJWT(revoked)
 	if err != nil {

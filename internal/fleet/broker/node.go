@@ -44,7 +44,7 @@ type ExternalOptions struct {
 	// Revoked are the keys that are worth nothing, from [identity.Roster.Revoked].
 	// A node that starts with a new configuration knows no others until a server
 	// tells it.
-	Revoked map[string]time.Time
+	Revoked []string
 }
 
 // Config writes the nats.conf with which a node of an external cluster serves

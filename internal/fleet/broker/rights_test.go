@@ -268,7 +268,7 @@ func testRevocation(t *testing.T, p *place) {
 			nats.ClosedHandler(func(*nats.Conn) { closed <- time.Now() }))...)}
 	}
 	stays := p.connect(t, other.Options())
-	claims, err := p.authority.AccountJWT(map[string]time.Time{must(t)(c.PublicKey()): time.Now()})
+	claims, err := p.authority.AccountJWT([]string{must(t)(c.PublicKey())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,13 +75,19 @@ func (a *Authority) fleetClaims() *jwt.AccountClaims {
 	return c
 }
 
+// forever is until when the credentials of a revoked key are worth nothing. A
+// broker compares it with when they were issued, and neither the clock of the
+// server that issued them nor how late it heard of the removal may count: no key
+// comes back.
+var forever = time.Unix(9_999_999_999, 0)
+
 // AccountJWT writes the claims of the hosts' account: what each role may do, and
-// which users' keys are revoked since when. Credentials issued to such a key
-// before that, or at that time, are worth nothing.
+// which users' keys are revoked. Credentials for such a key are worth nothing,
+// whenever they were issued.
 //
 // What a role may do stands here and not in the credentials of its users, so
 // that a newer riposte can change it without giving every agent new ones.
-func (a *Authority) AccountJWT(revoked map[string]time.Time) (string, error) {
+func (a *Authority) AccountJWT(revoked []string) (string, error) {
 	c := jwt.NewAccountClaims(publicOf(a.hosts))
 	c.Name = "AGENTS"
 	servers := publicOf(a.servers)
@@ -98,8 +104,8 @@ func (a *Authority) AccountJWT(revoked map[string]time.Time) (string, error) {
 		[]string{fleet.LiveSubject(fleet.All), fleet.LiveSubject(self), fleet.Inbox(self) + ".>"}))
 	c.SigningKeys.AddScopedSigner(role(a.tokens, "token", 2,
 		[]string{fleet.JoinSubject}, []string{fleet.JoinInbox(self) + ".>"}))
-	for key, at := range revoked {
-		c.RevokeAt(key, at)
+	for _, key := range revoked {
+		c.RevokeAt(key, forever)
 	}
 	text, err := c.Encode(a.operator)
 	if err != nil {

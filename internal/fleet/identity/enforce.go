@@ -64,7 +64,7 @@ func (r *Roster) Enforce(ctx context.Context, a *Authority, sys *nats.Conn) erro
 // Push tells the broker once whose keys are revoked. It returns when a broker has
 // taken it: connections with these keys are cut then. [Roster.Enforce] sees to it
 // that all of a cluster know.
-func (a *Authority) Push(ctx context.Context, sys *nats.Conn, revoked map[string]time.Time) error {
+func (a *Authority) Push(ctx context.Context, sys *nats.Conn, revoked []string) error {
 	claims, err := a.AccountJWT(revoked)
 	if err != nil {
 		return err
@@ -127,8 +127,8 @@ func (r *Roster) known(ctx context.Context, a *Authority, sys *nats.Conn) (bool,
 		if err != nil {
 			return false, nil // it knows nothing of the account
 		}
-		for key, at := range revoked {
-			if known, ok := c.Revocations[key]; !ok || known < at.Unix() {
+		for _, key := range revoked {
+			if !c.Revocations.IsRevoked(key, forever) {
 				return false, nil
 			}
 		}

@@ -29,7 +29,7 @@ type Record struct {
 	Groups  []string          `json:"groups,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Key     string            `json:"key,omitempty"` // public key; "" for one that was imported and has not joined yet
-	Old     []RevokedKey      `json:"old,omitempty"`
+	Old     []OldKey          `json:"old,omitempty"`
 	Address string            `json:"address,omitempty"` // as client.keys has it: an address, a network or "any"
 	Created time.Time         `json:"created"`
 	Removed time.Time         `json:"removed,omitzero"`
@@ -39,13 +39,14 @@ type Record struct {
 	Imported bool `json:"imported,omitempty"`
 }
 
-// RevokedKey is a public key that an agent had.
-type RevokedKey struct {
-	Key string `json:"key"`
-	// At is when credentials for it ended to count. A key that was rotated away
-	// still counts for Grace, so that an answer which was lost can be asked for
-	// again, unless the new one was seen at work before.
-	At time.Time `json:"at"`
+// OldKey is a public key that an agent had.
+type OldKey struct {
+	Key string    `json:"key"`
+	At  time.Time `json:"at"` // when it was replaced, or the agent removed
+	// Until is how long it still counts: one that was rotated away does for Grace,
+	// so that an answer which was lost can be asked for again, unless the new one
+	// is seen at work before. Zero: it is worth nothing, whatever any clock says.
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Grace is how long an agent may still connect with the key it replaced.
@@ -171,8 +172,8 @@ func (r *Roster) apply(key string, value []byte, revision uint64, op jetstream.K
 	}
 	for _, k := range rec.Old {
 		r.keys[k.Key] = key
-		if k.At.After(time.Now()) {
-			r.grace[k.Key] = k.At
+		if k.Until.After(time.Now()) {
+			r.grace[k.Key] = k.Until
 		} else {
 			delete(r.grace, k.Key)
 		}
@@ -276,13 +277,9 @@ func (r *Roster) Remove(ctx context.Context, id string) (Record, error) {
 	now := time.Now().UTC()
 	return r.edit(ctx, id, func(rec *Record) error {
 		rec.Removed, rec.Asked = now, time.Time{}
-		for i := range rec.Old { // no grace for whoever is removed
-			if rec.Old[i].At.After(now) {
-				rec.Old[i].At = now
-			}
-		}
+		rec.endGrace()
 		if rec.Key != "" {
-			rec.Old, rec.Key = append(rec.Old, RevokedKey{Key: rec.Key, At: now}), ""
+			rec.Old, rec.Key = append(rec.Old, OldKey{Key: rec.Key, At: now}), ""
 		}
 		return nil
 	})
@@ -318,7 +315,7 @@ func (r *Roster) Rotate(ctx context.Context, id, key string) (Record, error) {
 		if rec.Asked.IsZero() {
 			return fmt.Errorf("%w: %s", ErrNotAsked, id)
 		}
-		rec.Old = append(rec.Old, RevokedKey{Key: rec.Key, At: now.Add(Grace)})
+		rec.Old = append(rec.Old, OldKey{Key: rec.Key, At: now, Until: now.Add(Grace)})
 		rec.Key, rec.Rotated, rec.Asked = key, now, time.Time{}
 		return nil
 	})
@@ -326,13 +323,8 @@ func (r *Roster) Rotate(ctx context.Context, id, key string) (Record, error) {
 
 // Confirm ends the grace of an agent's old keys: it was seen to use its newest.
 func (r *Roster) Confirm(ctx context.Context, id string) (Record, error) {
-	now := time.Now().UTC()
 	return r.edit(ctx, id, func(rec *Record) error {
-		for i := range rec.Old {
-			if rec.Old[i].At.After(now) {
-				rec.Old[i].At = now
-			}
-		}
+		rec.endGrace()
 		return nil
 	})
 }
@@ -388,21 +380,20 @@ func (r *Roster) Count() (all, joined int) {
 	return len(r.names), joined
 }
 
-// Revoked returns the keys that are worth nothing now, for
-// [Authority.AccountJWT], and since when.
-func (r *Roster) Revoked() map[string]time.Time {
+// Revoked returns the keys that are worth nothing, for [Authority.AccountJWT], in
+// no order.
+func (r *Roster) Revoked() (keys []string) {
 	now := time.Now()
-	out := map[string]time.Time{}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, rec := range r.records {
 		for _, k := range rec.Old {
-			if !k.At.After(now) {
-				out[k.Key] = k.At
+			if !k.Until.After(now) {
+				keys = append(keys, k.Key)
 			}
 		}
 	}
-	return out
+	return keys
 }
 
 // Mark tells one state of the revoked keys from another.
@@ -427,12 +418,19 @@ func (r *Roster) RevokedMark() Mark {
 	return m
 }
 
-// clone returns a record that shares nothing with the roster.
 // Pending reports whether an old key of the agent's is still good.
 func (c Record) Pending(now time.Time) bool {
-	return slices.ContainsFunc(c.Old, func(k RevokedKey) bool { return k.At.After(now) })
+	return slices.ContainsFunc(c.Old, func(k OldKey) bool { return k.Until.After(now) })
 }
 
+// endGrace makes the old keys worthless now.
+func (c *Record) endGrace() {
+	for i := range c.Old {
+		c.Old[i].Until = time.Time{}
+	}
+}
+
+// clone returns a record that shares nothing with the roster.
 func (c Record) clone() Record {
 	c.Groups, c.Labels, c.Old = slices.Clone(c.Groups), maps.Clone(c.Labels), slices.Clone(c.Old)
 	return c
