@@ -45,8 +45,9 @@ const authorityFile = "authority.json"
 const authorityVersion = 1
 
 // MaxPayload is the longest message that an agent or the holder of a token may
-// send, in bytes, headers included; the broker cuts off whoever sends more. Servers may send MaxServerPayload: the claims of the hosts'
-// account travel in one message and hold every revoked key, about 95 bytes each.
+// send, in bytes, headers included; the broker cuts off whoever sends more.
+// Servers may send MaxServerPayload: the claims of the hosts' account travel in
+// one message and hold every revoked key, about 95 bytes each.
 const (
 	MaxPayload       = fleet.MaxMessage + 4<<10
 	MaxServerPayload = 8 << 20
@@ -58,9 +59,7 @@ const maxAgentSubs = 16
 // Authority is what a server needs to vouch for agents, brokers and orders.
 // Whoever reads its file is the fleet's owner.
 type Authority struct {
-	dir   string
-	made  time.Time
-	names []string // of the broker, in its certificate
+	dir string
 
 	operator, system                 nkeys.KeyPair
 	servers, hosts                   nkeys.KeyPair // the two accounts of the fleet
@@ -71,8 +70,9 @@ type Authority struct {
 	caKey                            any
 	operatorJWT, systemJWT, fleetJWT string
 
-	mu   sync.Mutex
-	leaf *leaf // the certificate in use; made when it is needed
+	mu    sync.Mutex
+	names []string // of the broker, in its certificate
+	leaf  *leaf    // the certificate in use; made when it is needed
 }
 
 // authorityRecord is the authority as it is stored.
@@ -168,7 +168,7 @@ func Open(dir string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authority{dir: dir, made: rec.Made, names: rec.Names, caPEM: []byte(rec.CA)}
+	a := &Authority{dir: dir, names: rec.Names, caPEM: []byte(rec.CA)}
 	for _, k := range []struct {
 		name, seed string
 		prefix     nkeys.PrefixByte
@@ -216,7 +216,11 @@ func readAuthority(path string) (rec authorityRecord, err error) {
 }
 
 // Names are the names and addresses in the broker's certificate, as given.
-func (a *Authority) Names() []string { return slices.Clone(a.names) }
+func (a *Authority) Names() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.names)
+}
 
 // SetNames changes the names in the broker's certificate, now and for good.
 // Agents notice nothing: they pin the CA.
@@ -231,11 +235,11 @@ func (a *Authority) SetNames(names []string) error {
 	if err != nil {
 		return err
 	}
-	rec.Names = names
+	rec.Names = slices.Clone(names)
 	if err := rec.save(path); err != nil {
 		return err
 	}
-	a.names, a.leaf = names, nil
+	a.names, a.leaf = rec.Names, nil
 	return nil
 }
 

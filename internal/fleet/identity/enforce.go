@@ -84,7 +84,7 @@ func push(ctx context.Context, sys *nats.Conn, claims string) error {
 	defer cancel()
 	m, err := sys.RequestWithContext(ctx, ClaimsSubject, []byte(claims))
 	if err != nil {
-		return fmt.Errorf("tell the broker of revoked keys: %w", err)
+		return fmt.Errorf("tell the broker who may do what: %w", err)
 	}
 	var answer struct {
 		Error *struct {
@@ -92,10 +92,10 @@ func push(ctx context.Context, sys *nats.Conn, claims string) error {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return fmt.Errorf("tell the broker of revoked keys: its answer: %w", err)
+		return fmt.Errorf("tell the broker who may do what: its answer: %w", err)
 	}
 	if answer.Error != nil {
-		return errors.New("tell the broker of revoked keys: " + answer.Error.Description)
+		return errors.New("tell the broker who may do what: " + answer.Error.Description)
 	}
 	return nil
 }
