@@ -212,6 +212,13 @@ func TestCredentials(t *testing.T) {
 	if p, err := got.PublicKey(); err != nil || p != key || got.JWT != claims || got.Groups[0] != "web" {
 		t.Errorf("read back %+v, %v", got, err)
 	}
+	if runtime.GOOS != "windows" {
+		open := filepath.Join(t.TempDir(), "open")
+		ok(t, os.Mkdir(open, 0o755))
+		if err := c.Save(open); err == nil || !strings.Contains(err.Error(), "chmod 0700") {
+			t.Errorf("stored where everybody may look: %v", err)
+		}
+	}
 	if st, err := os.Stat(filepath.Join(dir, "agent.json")); err != nil || runtime.GOOS != "windows" && st.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", st.Mode(), err)
 	}
@@ -220,6 +227,7 @@ func TestCredentials(t *testing.T) {
 		"no private key":           func(c *identity.Credentials) { c.Seed = []byte("SU") },
 		"no JWT":                   func(c *identity.Credentials) { c.JWT = "" },
 		"to be obeyed":             func(c *identity.Credentials) { c.OrderKeys = nil },
+		"not a public key":         func(c *identity.Credentials) { c.OrderKeys = []string{"U"} },
 		"no certificate authority": func(c *identity.Credentials) { c.CA = nil },
 		"the certificate": func(c *identity.Credentials) {
 			c.CA = []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
@@ -235,7 +243,7 @@ func TestCredentials(t *testing.T) {
 		if _, err := identity.LoadCredentials(dir); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, expected %q in it", err, want)
 		}
-		if want == "no private key" || want == "no JWT" || want == "to be obeyed" || want == "not an agent's id" {
+		if want == "no private key" || want == "no JWT" || want == "to be obeyed" || want == "not a public key" || want == "not an agent's id" {
 			continue // the broker's to refuse
 		}
 		if nc, err := nats.Connect("tls://127.0.0.1:1", bad.Options()...); err == nil || !strings.Contains(err.Error(), want) {

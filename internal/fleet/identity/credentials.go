@@ -48,11 +48,15 @@ func NewKey() (seed []byte, public string, err error) {
 	return seed, publicOf(pair), nil
 }
 
-// Save stores the credentials in the directory dir, for the owner's eyes only.
-// At any instant the old or the new are there whole.
+// Save stores the credentials in the directory dir, for the owner's eyes only; a
+// directory that others get into is refused. At any instant the old or the new
+// are there whole.
 func (c *Credentials) Save(dir string) error {
 	if err := host.PrivateDir(dir); err != nil {
 		return fmt.Errorf("make the directory of the credentials: %w", err)
+	}
+	if err := private(dir); err != nil {
+		return fmt.Errorf("store the credentials: %w", err)
 	}
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
@@ -92,13 +96,25 @@ func (c *Credentials) check() error {
 		return fmt.Errorf("%q is not an agent's id", c.ID)
 	case c.JWT == "":
 		return errors.New("no JWT")
-	case len(c.OrderKeys) == 0:
+	}
+	return checkTrust(c.Seed, c.OrderKeys, c.URLs, c.CA)
+}
+
+// checkTrust finds what nobody can connect with: a private key, whose orders are
+// obeyed, and the brokers.
+func checkTrust(seed []byte, orderKeys, urls []string, ca []byte) error {
+	if len(orderKeys) == 0 {
 		return errors.New("no key whose orders are to be obeyed")
 	}
-	if _, err := nkeys.FromSeed(c.Seed); err != nil {
+	for _, k := range orderKeys {
+		if !nkeys.IsValidPublicUserKey(k) {
+			return fmt.Errorf("%q is not a public key", clip(k))
+		}
+	}
+	if _, err := nkeys.FromSeed(seed); err != nil {
 		return errors.New("no private key")
 	}
-	_, err := transport(c.URLs, c.CA)
+	_, err := transport(urls, ca)
 	return err
 }
 

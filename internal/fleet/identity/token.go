@@ -170,19 +170,7 @@ func (t Token) check() error {
 	if !validTokenID(t.ID) {
 		return fmt.Errorf("%q is not an id", t.ID)
 	}
-	if len(t.OrderKeys) == 0 {
-		return errors.New("no key whose orders are to be obeyed")
-	}
-	for _, k := range t.OrderKeys {
-		if !nkeys.IsValidPublicUserKey(k) {
-			return fmt.Errorf("%q is not a public key", k)
-		}
-	}
-	if _, err := t.PublicKey(); err != nil {
-		return err
-	}
-	_, err := transport(t.URLs, t.CA)
-	return err
+	return checkTrust(t.Seed, t.OrderKeys, t.URLs, t.CA)
 }
 
 func validTokenID(id string) bool {
