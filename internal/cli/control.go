@@ -16,11 +16,15 @@ import (
 	"riposte/internal/api"
 )
 
-// table prints rows in columns.
+// table prints rows in columns. Cells may be foreign: another host's words, say.
 func table(w io.Writer, rows [][]string) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
-		fmt.Fprintln(tw, strings.TrimRight(strings.Join(r, "\t"), "\t"))
+		cells := make([]string, len(r))
+		for i, cell := range r {
+			cells[i] = visible(cell)
+		}
+		fmt.Fprintln(tw, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
 	}
 	_ = tw.Flush()
 }
@@ -77,7 +81,7 @@ func printBlocks(w io.Writer, blocks []api.Block, fleet bool, now time.Time) {
 	}
 	rows := [][]string{{"TARGET", "RESPONSE", "MECHANISM", "SINCE", "ENDS", "OFFENCE", "BECAUSE OF"}}
 	if fleet {
-		rows[0][0] = "HOST\tTARGET"
+		rows[0] = slices.Insert(rows[0], 0, "HOST")
 	}
 	for _, b := range blocks {
 		end := left(b.Until, now)
@@ -88,10 +92,11 @@ func printBlocks(w io.Writer, blocks []api.Block, fleet bool, now time.Time) {
 		if b.Addresses > 0 {
 			target += fmt.Sprintf(" (%d addresses)", b.Addresses)
 		}
+		row := []string{target, b.Command, b.Mechanism, when(b.Since), end, offence(b.Rung), b.By}
 		if fleet {
-			target = hostName(b.Host) + "\t" + target
+			row = slices.Insert(row, 0, hostName(b.Host))
 		}
-		rows = append(rows, []string{target, b.Command, b.Mechanism, when(b.Since), end, offence(b.Rung), b.By})
+		rows = append(rows, row)
 	}
 	table(w, rows)
 }
@@ -128,9 +133,9 @@ func printReceipts(w io.Writer, rs []riposte.Receipt) {
 		rows = append(rows, []string{when(r.Time), r.Outcome.String(), r.Target.String(), r.Command, r.Mechanism, r.By, words(r)})
 	}
 	if fleet {
-		rows[0][0] = "HOST\tTIME"
+		rows[0] = slices.Insert(rows[0], 0, "HOST")
 		for i, r := range rs {
-			rows[i+1][0] = hostName(r.Host) + "\t" + rows[i+1][0]
+			rows[i+1] = slices.Insert(rows[i+1], 0, hostName(r.Host))
 		}
 	}
 	table(w, rows)
@@ -181,14 +186,14 @@ func printWhy(w io.Writer, why api.Why) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "order %s, %s\n", o.Order.ID, when(o.Order.Issued))
+		fmt.Fprintf(w, "order %s, %s\n", visible(o.Order.ID), when(o.Order.Issued))
 		if a := o.Order.Alert; a != nil {
 			fmt.Fprintf(w, "  log line   %s\n", visible(a.FullLog))
 			fmt.Fprintf(w, "  from       %s\n", visible(a.Location))
 			fmt.Fprintf(w, "  rule       %d (level %d) %s\n", a.Rule.ID, a.Rule.Level, visible(a.Rule.Description))
 			fmt.Fprintf(w, "  alert      %s\n", a.ID)
 		}
-		fmt.Fprintf(w, "  response   %s on %s, because of %s\n", o.Order.Command.Name, o.Order.Target, o.Order.By)
+		fmt.Fprintf(w, "  response   %s\n", visible(fmt.Sprintf("%s on %s, because of %s", o.Order.Command.Name, o.Order.Target, o.Order.By)))
 		for _, r := range o.Receipts {
 			line := fmt.Sprintf("  %-10s %s", r.Outcome, r.Time.Local().Format("2006-01-02 15:04:05.000"))
 			if fleet {
@@ -200,13 +205,14 @@ func printWhy(w io.Writer, why api.Why) {
 			if s := words(r); s != "" {
 				line += ": " + s
 			}
-			fmt.Fprintln(w, line)
+			fmt.Fprintln(w, visible(line))
 		}
 	}
 }
 
-// visible makes control characters of foreign text visible, so that a log line
-// cannot drive the reader's terminal.
+// visible makes control characters of foreign text visible, so that neither a log
+// line nor another host's receipt can drive the reader's terminal, or forge a
+// line.
 func visible(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {

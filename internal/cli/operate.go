@@ -174,7 +174,7 @@ func newAllowCommand(e *env) *cobra.Command {
 					if !x.Until.IsZero() {
 						end = when(x.Until)
 					}
-					rows = append(rows, []string{x.Entry, end, when(x.Since), x.By, visible(x.Why)})
+					rows = append(rows, []string{x.Entry, end, when(x.Since), x.By, x.Why})
 				}
 				table(w, rows)
 			})
