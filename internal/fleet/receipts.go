@@ -54,6 +54,10 @@ func (c *Codec) DecodeReceipts(b []byte) (*Receipts, error) {
 		if err := Decode(line, &r); err != nil {
 			return nil, fmt.Errorf("decode receipts: number %d: %w", len(out.Receipts)+1, err)
 		}
+		// It would have no name: whoever lists it with others could read none of them.
+		if r.Outcome == 0 {
+			return nil, fmt.Errorf("decode receipts: number %d has no outcome: %w", len(out.Receipts)+1, ErrMalformed)
+		}
 		out.Receipts = append(out.Receipts, r)
 		rest = after
 	}
