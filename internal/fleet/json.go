@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"strconv"
 	"strings"
@@ -179,8 +180,14 @@ func follow(v reflect.Value, path string) (reflect.Value, error) {
 type tidier interface{ tidy() }
 
 func (p *Presence) tidy() {
-	for _, s := range []*string{&p.ID, &p.Name, &p.Version, &p.OS, &p.Arch, &p.Host} {
+	for _, s := range []*string{&p.ID, &p.Name, &p.Version, &p.OS, &p.Arch, &p.Host, &p.Key} {
 		*s = line(*s, 256)
+	}
+	// It becomes part of the location of the agent's events.
+	if a, err := netip.ParseAddr(p.Address); err != nil {
+		p.Address = ""
+	} else {
+		p.Address = a.WithZone("").String()
 	}
 	p.BundleError, p.Observing = line(p.BundleError, 2048), line(p.Observing, 2048)
 }

@@ -167,6 +167,18 @@ func TestForeignWordsFitOnALine(t *testing.T) {
 	if d := cmp.Diff(want, p); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
+	for in, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "2001:DB8:0::1": "2001:db8::1", "": "", "any": "", "192.0.2.1->/var/log/auth.log": "",
+		"192.0.2.1\n": "", "fe80::1%eth0\n2026 forged": "fe80::1", strings.Repeat("1", 1<<16): "",
+	} {
+		b, err := Encode(Presence{Address: in})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Decode(b, &p); err != nil || p.Address != want {
+			t.Errorf("the address %.40q is taken as %q, %v; expected %q", in, p.Address, err, want)
+		}
+	}
 	var j JoinRequest
 	if err := Decode([]byte(`{"host":"a\u0000b","key":"UA\n"}`), &j); err != nil || j.Host != "a?b" || j.Key != "UA?" {
 		t.Errorf("%+v, %v", j, err)
