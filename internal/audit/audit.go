@@ -63,8 +63,9 @@ func Dial(ctx context.Context, address, host string) (*Sender, error) {
 	return &Sender{conn: conn, host: host, stream: network == "tcp" || network == "unix"}, nil
 }
 
-// Send sends a record, given by its line in the journal.
-func (s *Sender) Send(line []byte) error {
+// Send sends a record, given by its line in the journal. A server that takes
+// nothing is waited for until ctx ends, and for 10 s at most.
+func (s *Sender) Send(ctx context.Context, line []byte) error {
 	msg, err := Append(s.buf[:0], line, s.host)
 	if err != nil {
 		return err
@@ -73,11 +74,15 @@ func (s *Sender) Send(line []byte) error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return fmt.Errorf("send to the syslog server: %w", err)
 	}
+	defer context.AfterFunc(ctx, func() { _ = s.conn.SetWriteDeadline(time.Unix(1, 0)) })() // a connection that is closed needs none
 	if s.stream {
 		head := append(strconv.AppendInt(nil, int64(len(msg)), 10), ' ')
 		_, err = (&net.Buffers{head, msg}).WriteTo(s.conn)
 	} else {
 		_, err = s.conn.Write(msg[:min(len(msg), maxDatagram)])
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("send to the syslog server: %w", err)

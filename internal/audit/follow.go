@@ -100,7 +100,7 @@ func send(ctx context.Context, o *Options, after int64) (last int64, err error) 
 			}
 		}
 		for _, r := range records {
-			if err := s.Send(r.line); err != nil {
+			if err := s.Send(ctx, r.line); err != nil {
 				return last, err
 			}
 			last = r.seq

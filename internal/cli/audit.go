@@ -52,7 +52,7 @@ func (e *env) sendAudit(ctx context.Context, j *journal.Journal, address, host s
 	}
 	n, last := 0, after
 	err = j.Export(ctx, after, func(seq int64, line []byte) error {
-		if err := s.Send(line); err != nil {
+		if err := s.Send(ctx, line); err != nil {
 			return fmt.Errorf("%w; the last record sent is %d", err, last)
 		}
 		n, last = n+1, seq
