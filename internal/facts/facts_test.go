@@ -154,15 +154,15 @@ func TestRewrite(t *testing.T) {
 	}
 	for range 2 {
 		got := all(t, s)
-		value, oldest := "", rounds
+		value, oldest, newest := "", rounds, -1
 		for _, f := range got {
 			var n int
 			if f.Kind == analysis.LastLog {
 				value = f.Value
-			} else if _, err := fmt.Sscanf(f.Key, "source %d", &n); err != nil || n > oldest && len(got) == 0 {
-				t.Fatal(f, err)
+			} else if _, err := fmt.Sscanf(f.Key, "source %d", &n); err != nil || n <= newest {
+				t.Fatalf("%+v behind source %d: %v", f, newest, err)
 			} else {
-				oldest = min(oldest, n)
+				oldest, newest = min(oldest, n), n
 			}
 		}
 		if value != fmt.Sprint("value ", rounds-1) {
