@@ -123,11 +123,12 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 		stop  = n - 1 // the last place to start from
 	)
 	if a.tail != 0 {
-		if strings.IndexByte(s, a.tail) < 0 {
+		end := a.lastTail(s)
+		if end < 0 {
 			return 0, false
 		}
 		if !a.begin {
-			stop = strings.LastIndexByte(s, a.tail)
+			stop = end
 		}
 	}
 	for i < n {
@@ -276,6 +277,25 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 		fresh = a.head.lit != ""
 	}
 	return a.atEnd(j, n, last, more, marks, capturing)
+}
+
+// lastTail returns the last place of the tail, with what must stand in front of
+// it, or -1.
+func (a *osAlt) lastTail(s string) int {
+	p := strings.LastIndexByte(s, a.tail)
+	if a.lead == 0 {
+		return p
+	}
+	for ; p >= 0; p = strings.LastIndexByte(s[:p], a.tail) {
+		q := p
+		for q > 0 && a.between.has(s[q-1]) {
+			q--
+		}
+		if 0 < q && q < p && s[q-1] == a.lead {
+			return p
+		}
+	}
+	return -1
 }
 
 // skip returns the next place at or after i where the literal near the start

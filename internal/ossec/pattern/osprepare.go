@@ -186,8 +186,24 @@ func (a *osAlt) findTail() {
 		case cellByte:
 			if behind && a.firm(j) && !isLetter(c.lit) && !c.isQuant() && rarity(c.lit) >= best {
 				best, a.tail = rarity(c.lit), c.lit
+				a.findLead(j)
 			}
 		}
+	}
+}
+
+// findLead finds what stands in front of the tail, the cell j: where a literal
+// follows a quantified class, and a class with + follows the literal, the
+// automaton comes to the tail only over bytes of the class, at least one, and to
+// those only from the literal.
+func (a *osAlt) findLead(j int) {
+	a.lead = 0
+	if j < 7 || a.cells[j-1].lit != '+' || a.cells[j-3].quant != '+' || a.cells[j-7].quant == 0 {
+		return
+	}
+	between, lead := classSet(a.cells[j-3].mask), &a.cells[j-4]
+	if lead.kind == cellByte && lead.lit != 0 && !isLetter(lead.lit) && !lead.isQuant() && !between.has(lead.lit) && !between.has(a.tail) {
+		a.lead, a.between = lead.lit, between
 	}
 }
 

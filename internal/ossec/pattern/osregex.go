@@ -24,12 +24,14 @@ type osAlt struct {
 	never bool  // holds a byte that matches nothing
 
 	// What spares the automaton hopeless places; see osprepare.go.
-	plain  bool     // head is all there is, and there are no cells
-	calm   bool     // classes stand in front of head or in it: see skip
-	headAt int32    // how many bytes behind the start of a match head stands
-	head   finder   // a literal near the start of every match, or nothing
-	must   []finder // literals that occur in every subject that matches
-	tail   byte     // a literal byte at or behind the start of every match, 0: none worth it
+	plain   bool     // head is all there is, and there are no cells
+	calm    bool     // classes stand in front of head or in it: see skip
+	headAt  int32    // how many bytes behind the start of a match head stands
+	head    finder   // a literal near the start of every match, or nothing
+	must    []finder // literals that occur in every subject that matches
+	tail    byte     // a literal byte at or behind the start of every match, 0: none worth it
+	lead    byte     // the literal byte that stands in front of the tail, with a run of between in between; 0: not known
+	between *byteSet
 }
 
 type cellKind uint8
