@@ -20,6 +20,7 @@ func TestBookAfter(t *testing.T) {
 		b.load(seq + 1)
 		begin := seq
 		var want []string
+		var last uint64 // for 001
 		after := rapid.Uint64Range(begin, begin+30).Draw(t, "after")
 		for range rapid.IntRange(0, 20).Draw(t, "orders") {
 			seq++
@@ -27,9 +28,15 @@ func TestBookAfter(t *testing.T) {
 			size := rapid.SampledFrom([]int{10, 1000, 10, 1000, fleet.MaxEnvelope}).Draw(t, "size")
 			body := fmt.Sprintf("%06d%s", seq, strings.Repeat("x", size))
 			b.add(entry{seq: seq, id: fmt.Sprint(seq), to: to, s: fleet.Signed{Body: []byte(body)}})
+			if to != "002" {
+				last = seq
+			}
 			if to != "002" && seq > after {
 				want = append(want, body[:6])
 			}
+		}
+		if got := b.lastFor("001"); got != last {
+			t.Fatalf("the last for 001 is %d, want %d", got, last)
 		}
 		limit := rapid.IntRange(1, 10).Draw(t, "limit")
 		var got []string

@@ -48,7 +48,8 @@ type book struct {
 	first   uint64 // the log is at hand from here on
 	head    uint64 // its last sequence
 	ids     map[string]uint64
-	moved   chan struct{} // closed and renewed when head moves
+	to      map[string]uint64 // the last sequence by addressee
+	moved   chan struct{}     // closed and renewed when head moves
 }
 
 func (b *book) add(e entry) {
@@ -60,6 +61,7 @@ func (b *book) add(e entry) {
 	b.entries = append(b.entries, e)
 	b.bytes += len(e.s.Body)
 	b.head = e.seq
+	b.to[e.to] = e.seq
 	if e.id != "" {
 		b.ids[e.id] = e.seq
 	}
@@ -86,7 +88,7 @@ func (b *book) load(first uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.first, b.head = first, max(first, 1)-1
-	b.entries, b.bytes, b.ids = nil, 0, map[string]uint64{}
+	b.entries, b.bytes, b.ids, b.to = nil, 0, map[string]uint64{}, map[string]uint64{}
 	if b.moved != nil {
 		close(b.moved)
 	}
@@ -105,6 +107,13 @@ func (b *book) last() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.head
+}
+
+// lastFor is the sequence of the last message at hand that is for an agent.
+func (b *book) lastFor(me string) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.to[fleet.All], b.to[me])
 }
 
 // reach waits until everything up to seq is at hand.

@@ -70,7 +70,7 @@ type Host struct {
 	identity.Record
 	State fleet.Presence // as the agent told it last
 	Seen  time.Time      // when, by this server's clock; zero: never since this server started
-	Head  uint64         // of the log of orders then
+	Head  uint64         // of the log of orders then, as far as it is for this agent
 	Quiet bool           // it is silent
 }
 
@@ -194,7 +194,7 @@ func (s *Server) heard(m *nats.Msg, now time.Time) {
 	}
 	back := h.Quiet
 	confirm := p.Key != "" && p.Key == r.Key && r.Pending(now)
-	h.State, h.Seen, h.Head, h.Quiet = p, now, s.book.last(), false
+	h.State, h.Seen, h.Head, h.Quiet = p, now, s.book.lastFor(id), false
 	s.presence.mu.Unlock()
 	if confirm { // it uses its new key: the old one has had its time
 		s.confirm(id)
