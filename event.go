@@ -8,6 +8,9 @@ type Agent struct {
 	ID   string `json:"id"`           // three digits or more, "000" (or "") for the analysing host
 	Name string `json:"name"`         // as enrolled; host name for agent 000
 	IP   string `json:"ip,omitempty"` // as enrolled or as last seen
+
+	// Analyses: it judges the event, too, and answers what is for it alone.
+	Analyses bool `json:"analyses,omitempty"`
 }
 
 // Local reports whether the agent is the analysing host itself.

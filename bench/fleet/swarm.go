@@ -306,7 +306,7 @@ func (s *swarm) send(ctx context.Context, x *simulated, from, to int, rate float
 		for i := range b.Events {
 			b.Events[i] = riposte.Event{Time: now, Location: "/var/log/auth.log", Text: line(now, x.id, at+i)}
 		}
-		err := link.Pack(s.codec, []riposte.Batch{b}, func(payloads [][]byte, positions map[string]string) error {
+		err := link.Pack(s.codec, []riposte.Batch{b}, false, func(payloads [][]byte, positions map[string]string) error {
 			asked := time.Now()
 			_, err := x.spool.AppendAll(ctx, payloads, positions)
 			s.blocked.Add(int64(time.Since(asked)))

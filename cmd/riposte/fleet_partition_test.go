@@ -63,8 +63,15 @@ func (st *station) onTime(target string, slack time.Duration) {
 // test unless each is in either log exactly once.
 func (r *region) counted(texts []string) {
 	r.t.Helper()
-	eventually(r.t, long, "all lines are judged", func() bool {
-		json := r.server.read("log/alerts.json")
+	r.server.counted(texts)
+}
+
+// counted waits until a station has an alert about every text, and fails the
+// test unless each is in either of its logs exactly once.
+func (st *station) counted(texts []string) {
+	st.t.Helper()
+	eventually(st.t, long, "all lines are judged", func() bool {
+		json := st.read("log/alerts.json")
 		for _, text := range texts {
 			if !strings.Contains(json, text) {
 				return false
@@ -72,7 +79,7 @@ func (r *region) counted(texts []string) {
 		}
 		return true
 	})
-	json, text := r.server.alerts()
+	json, text := st.alerts()
 	for name, records := range map[string][]string{"alerts.json": json, "alerts.log": text} {
 		n := map[string]int{}
 		for _, record := range records {
@@ -84,12 +91,12 @@ func (r *region) counted(texts []string) {
 		}
 		for _, text := range texts {
 			if n[text] != 1 {
-				r.t.Errorf("%s: %d alerts about %s, want 1", name, n[text], text)
+				st.t.Errorf("%s: %d alerts about %s, want 1", name, n[text], text)
 			}
 			delete(n, text)
 		}
 		for text, n := range n {
-			r.t.Errorf("%s: %d alerts about %s, which nobody logged", name, n, text)
+			st.t.Errorf("%s: %d alerts about %s, which nobody logged", name, n, text)
 		}
 	}
 }

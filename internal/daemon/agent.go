@@ -47,6 +47,7 @@ type agent struct {
 	codec       *fleet.Codec
 	link        atomic.Pointer[link.Agent]
 	acted       chan struct{}
+	local       *local                       // nil: the server alone judges
 	bundle      atomic.Pointer[fleet.Bundle] // in use
 }
 
@@ -145,7 +146,7 @@ func (a *agent) serve(ctx context.Context) error {
 		Credentials: a.credentials, Dir: a.dir, Spool: a.spool,
 		SetCursor: a.setCursor, Orders: a.orders, Undo: a.undo, Bundle: a.use,
 		Receipts: a.d.journal.ReceiptsAfter, ReceiptsSent: a.receiptsSent, Acted: a.acted,
-		Presence: a.presence, Log: a.log,
+		Presence: a.presence, Analysed: a.analysed(all[judgedPosition]), Log: a.log,
 	}
 	if text := all[ordersPosition]; text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
@@ -244,7 +245,7 @@ func (a *agent) collect(ctx context.Context, in <-chan riposte.Batch) error {
 				break gather
 			}
 		}
-		err := link.Pack(a.codec, batches, func(payloads [][]byte, positions map[string]string) error {
+		err := link.Pack(a.codec, batches, a.local != nil, func(payloads [][]byte, positions map[string]string) error {
 			if _, err := a.spool.AppendAll(ctx, payloads, positions); err != nil {
 				return err
 			}
@@ -260,6 +261,9 @@ func (a *agent) collect(ctx context.Context, in <-chan riposte.Batch) error {
 			return fmt.Errorf("store events for the server: %w", err)
 		}
 		for i := range batches {
+			if a.local != nil {
+				break // they count when they are judged
+			}
 			a.d.events.Add(uint64(len(batches[i].Events)))
 		}
 	}
@@ -387,6 +391,9 @@ func (a *agent) words() []string {
 	if st.Records > 0 {
 		words = append(words, fmt.Sprintf("%d records of events (%d bytes) wait for the server, the oldest since %s",
 			st.Records, st.Bytes, st.Oldest.Local().Format(time.DateTime)))
+	}
+	if a.local != nil {
+		words = append(words, a.local.words())
 	}
 	if b := a.bundle.Load(); b != nil {
 		words = append(words, "the server's configuration, version "+strconv.FormatUint(b.Version, 10))

@@ -42,6 +42,9 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 		return nil
 	}
 	d.fired.Add(uint64(len(alerts)))
+	if d.agent != nil {
+		d.agent.local.mark(alerts)
+	}
 	if err := d.alerts.WriteAlerts(alerts); err != nil {
 		d.log.Error("cannot write alerts", "error", err)
 	}
@@ -53,14 +56,17 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 		for i := range os {
 			o := &os[i]
 			if a.Number != 0 { // judged again, it is the same order
-				o.ID = response.IDFor(a.Time, fmt.Sprintf("%s %d", a.ID, i))
+				o.ID = response.IDFor(a.Time, d.cause(a, i))
 			}
 			mine := here(o)
-			if d.server != nil {
+			switch {
+			case d.server != nil:
 				var ids []string
 				if ids, mine = d.server.route(o); len(ids) > 0 {
 					others, to = append(others, *o), append(to, ids)
 				}
+			case d.agent != nil:
+				mine = o.Place.Local // its server judges the event, too, for all other places
 			}
 			if mine {
 				own = append(own, *o)
@@ -77,6 +83,14 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 	}
 	d.orders.Add(uint64(len(others)))
 	return d.server.issue(d.server.issuing(), others, to)
+}
+
+// cause names what the order of an alert's response i is because of.
+func (d *Daemon) cause(a *riposte.Alert, i int) string {
+	if d.agent != nil {
+		return d.agent.local.cause(a, i)
+	}
+	return fmt.Sprintf("%s %d", a.ID, i)
 }
 
 // carry has orders carried out on this host. It returns when they are in the

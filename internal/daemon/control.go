@@ -57,10 +57,10 @@ func (c *control) Status(ctx context.Context) (api.Status, error) {
 	}
 	d.inputs.Unlock()
 	explained, _ := w.Planner.Explain(known(w.Set))
-	if d.agent != nil {
-		explained = nil // its server decides
-	}
 	for i, e := range explained {
+		if d.agent != nil && (d.agent.local == nil || !w.Config.Responses[i].Place.Local) {
+			continue // its server decides
+		}
 		r := api.Response{Command: e.Command, Words: e.String()}
 		choice := d.registry.Choose(w.Config.Responses[i].Command.Command)
 		switch p := w.Config.Responses[i]; {

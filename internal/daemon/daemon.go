@@ -161,11 +161,21 @@ func (d *Daemon) run(ctx context.Context) error {
 	if d.server != nil {
 		d.server.patient = patient
 	}
+	collecting, collected := context.WithCancel(acting)
+	defer collected()
 	judging.Go(func() {
+		defer collected()
 		if err := d.judge(patient, acting); err != nil && acting.Err() == nil {
 			cancel(err)
 		}
 	})
+	if d.agent != nil && d.agent.local != nil {
+		judging.Go(func() {
+			if err := d.agent.local.run(acting, collecting); err != nil && acting.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
 	switch {
 	case d.server != nil:
 		start(acting, "fleet", d.server.run)

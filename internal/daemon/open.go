@@ -76,6 +76,13 @@ func (d *Daemon) open(w *World) (err error) {
 	}
 	d.positions.stored = stored
 	if d.agent != nil {
+		if d.analyses() {
+			if err := d.agent.openLocal(stored); err != nil {
+				return err
+			}
+			d.positions.after = d.agent.local.stored
+			d.pipeline = analysis.NewPipeline(engine, s.Threads(), d.judged)
+		}
 		d.positions.stored = d.agent.positions(stored)
 		return d.applyGuard(context.Background(), w)
 	}
@@ -91,11 +98,14 @@ func none() ([]netip.Addr, error) { return nil, nil }
 
 // load builds the world that this role needs.
 func (d *Daemon) load(s *settings.Settings) (*World, error) {
-	if d.opt.Role == Agent {
+	if !d.analyses() {
 		return LoadAgent(s, &d.ids)
 	}
 	return Load(s, &d.ids)
 }
+
+// analyses reports whether events are judged here. A reload does not change it.
+func (d *Daemon) analyses() bool { return d.opt.Role != Agent || d.opt.Settings.Fleet.Analyse }
 
 // observes reports whether a command is only observed here.
 func (d *Daemon) observes(c riposte.Command) bool {

@@ -36,6 +36,9 @@ func (s *server) route(o *riposte.Order) (to []string, here bool) {
 			}
 		}
 	}
+	if p.Local && o.Alert != nil && o.Alert.Agent.Analyses { // it has judged the event, too
+		to = slices.DeleteFunc(to, func(id string) bool { return id == o.Alert.Agent.ID })
+	}
 	return to, here
 }
 

@@ -22,6 +22,7 @@ const (
 // has got its place in the spool.
 const (
 	formatEvents   = 0x11
+	formatAnalysed = 0x12 // events that were analysed where they come from
 	formatReceipts = 0x21
 	packedHead     = 1 + 8 + 8
 )

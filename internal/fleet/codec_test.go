@@ -36,7 +36,9 @@ func someEvents() *Events {
 
 func TestEventsTravel(t *testing.T) {
 	c := NewCodec()
-	for _, e := range []*Events{{}, {Epoch: 1, N: 2, Batches: []riposte.Batch{{}}}, someEvents()} {
+	analysed := someEvents()
+	analysed.Analysed = true
+	for _, e := range []*Events{{}, {Epoch: 1, N: 2, Batches: []riposte.Batch{{}}}, someEvents(), {Analysed: true}, analysed} {
 		packed := c.AppendEvents([]byte("before"), e)
 		if !bytes.HasPrefix(packed, []byte("before")) {
 			t.Fatal("what stood before is gone")
@@ -61,6 +63,28 @@ func TestWhatDoesNotTravel(t *testing.T) {
 	}
 	if b := got.Batches[0]; b.Source != "" || b.Position != "" || b.Events[0].Agent != (riposte.Agent{}) || b.Events[0].Number != 0 {
 		t.Errorf("%+v", b)
+	}
+}
+
+// That events were analysed where they come from is in one byte of the message:
+// without it they are packed as ever.
+func TestDisown(t *testing.T) {
+	c := NewCodec()
+	plain, analysed := someEvents(), someEvents()
+	analysed.Analysed = true
+	packed, want := c.AppendEvents(nil, analysed), c.AppendEvents(nil, plain)
+	if bytes.Equal(packed, want) || want[0] != 0x11 {
+		t.Fatalf("format %#x of plain events, %#x of analysed ones", want[0], packed[0])
+	}
+	for range 2 {
+		if Disown(packed); !bytes.Equal(packed, want) {
+			t.Fatal("not the message that was never analysed")
+		}
+	}
+	Disown(nil)
+	receipts := []byte{formatReceipts}
+	if Disown(receipts); receipts[0] != formatReceipts {
+		t.Error("receipts were changed")
 	}
 }
 
@@ -98,6 +122,7 @@ func TestDecodeEventsRefuses(t *testing.T) {
 	}{
 		{"nothing", nil, ErrMalformed},
 		{"another format", append([]byte{formatReceipts}, good[1:]...), ErrMalformed},
+		{"a format to come", append([]byte{0x13}, good[1:]...), ErrMalformed},
 		{"only the head", good[:packedHead], nil}, // an empty frame is checked below
 		{"cut short", good[:len(good)-1], ErrMalformed},
 		{"a changed byte", append(append([]byte{}, good[:40]...), append([]byte{good[40] ^ 1}, good[41:]...)...), ErrMalformed},
@@ -238,7 +263,7 @@ func FuzzEvents(f *testing.F) {
 	}
 	f.Add([]byte{1, 2, 3, 1, 2, 2, 1, 'a', 1, 'b', 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, in := range [][]byte{b, content(c, formatEvents, b)} {
+		for _, in := range [][]byte{b, content(c, formatEvents, b), content(c, formatAnalysed, b)} {
 			e, err := c.DecodeEvents(in)
 			if err != nil {
 				continue

@@ -14,6 +14,7 @@ import (
 // from the subject.
 type Events struct {
 	Epoch, N uint64
+	Analysed bool // the agent has judged them itself, and answers what is for it alone
 	Batches  []riposte.Batch
 }
 
@@ -65,7 +66,19 @@ func (c *Codec) AppendEvents(dst []byte, e *Events) []byte {
 		}
 	}
 	*buf = b
-	return c.pack(dst, formatEvents, e.Epoch, e.N, b)
+	format := byte(formatEvents)
+	if e.Analysed {
+		format = formatAnalysed
+	}
+	return c.pack(dst, format, e.Epoch, e.N, b)
+}
+
+// Disown makes a packed message of events one that was not analysed where it
+// comes from.
+func Disown(packed []byte) {
+	if len(packed) > 0 && packed[0] == formatAnalysed {
+		packed[0] = formatEvents
+	}
 }
 
 func appendText(b []byte, s string) []byte {
@@ -78,12 +91,16 @@ func appendText(b []byte, s string) []byte {
 func (c *Codec) DecodeEvents(b []byte) (*Events, error) {
 	buf := c.buffer()
 	defer c.release(buf)
-	epoch, n, err := c.unpack(b, formatEvents, buf)
+	format, analysed := byte(formatEvents), len(b) > 0 && b[0] == formatAnalysed
+	if analysed {
+		format = formatAnalysed
+	}
+	epoch, n, err := c.unpack(b, format, buf)
 	if err != nil {
 		return nil, fmt.Errorf("decode events: %w", err)
 	}
 	r := &reader{rest: string(*buf)}
-	e := &Events{Epoch: epoch, N: n}
+	e := &Events{Epoch: epoch, N: n, Analysed: analysed}
 	if err := r.batches(e); err != nil {
 		return nil, fmt.Errorf("decode events: %w: %w", ErrMalformed, err)
 	}

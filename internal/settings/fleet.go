@@ -20,6 +20,9 @@ type Fleet struct {
 	// Megabytes of events that an agent stores until its server has them. When
 	// they are used up it reads no further.
 	Spool int `yaml:"spool_mb" min:"1" max:"100000000"`
+	// Whether an agent judges what it reads by rules of its own, too, and answers
+	// what is for it alone (location local), whether its server is there or not.
+	Analyse bool `yaml:"analyse"`
 	// An agent without a sign of life for so long is silent.
 	Silent time.Duration `yaml:"silent" min:"15s" max:"24h"`
 	// What a number in <agent_id> stands for, where it is not an agent's own:

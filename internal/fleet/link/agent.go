@@ -27,6 +27,10 @@ type AgentOptions struct {
 	Connect     []nats.Option // besides those of the credentials
 	Codec       *fleet.Codec  // nil for one of its own
 
+	// Analysed reports whether a record of events that says it is judged here is;
+	// nil: all are. What is not is sent as others are.
+	Analysed func(n uint64) bool
+
 	// Cursor is the sequence of the last order dealt with, and SetCursor stores
 	// it, at once and for good when now is true.
 	Cursor    uint64

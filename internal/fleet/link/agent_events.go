@@ -18,15 +18,16 @@ const maxUnacked = 128
 
 // Pack makes spool records of batches: as many of them as there are, within the
 // size of a message. pack is called with records that belong together, because a
-// batch goes across them, and the positions behind the last of them.
-func Pack(c *fleet.Codec, batches []riposte.Batch, pack func(payloads [][]byte, positions map[string]string) error) error {
+// batch goes across them, and the positions behind the last of them. analysed says
+// that this agent judges them itself, too.
+func Pack(c *fleet.Codec, batches []riposte.Batch, analysed bool, pack func(payloads [][]byte, positions map[string]string) error) error {
 	const soft = fleet.MaxMessage / 2 // before compression; what does not shrink still fits
 	var payloads [][]byte
 	var some []riposte.Batch
 	positions := map[string]string{}
 	size := 0
 	record := func() error {
-		b := c.AppendEvents(nil, &fleet.Events{Batches: some})
+		b := c.AppendEvents(nil, &fleet.Events{Analysed: analysed, Batches: some})
 		if len(b) > fleet.MaxMessage {
 			return fmt.Errorf("%d bytes of events are too many for one message", len(b))
 		}
@@ -164,6 +165,9 @@ func (a *Agent) send(ctx context.Context, after uint64, flights chan<- flight) e
 		}
 		if err := fleet.Stamp(r.Payload, r.Epoch, r.N); err != nil {
 			return &spoolError{err}
+		}
+		if a.o.Analysed != nil && !a.o.Analysed(r.N) {
+			fleet.Disown(r.Payload)
 		}
 		ack, err := a.js.PublishAsync(fleet.EventSubject(id), r.Payload,
 			jetstream.WithMsgID(fmt.Sprintf("%s.%d.%d", id, r.Epoch, r.N)), jetstream.WithRetryAttempts(0))

@@ -244,7 +244,7 @@ func (e *Events) batch(m jetstream.Msg, seq uint64) (*riposte.Batch, error) {
 	if !ok {
 		name = id // removed since; what it saw is still true
 	}
-	agent := riposte.Agent{ID: id, Name: name, IP: ip}
+	agent := riposte.Agent{ID: id, Name: name, IP: ip, Analyses: ev.Analysed}
 	n := 0
 	for i := range ev.Batches {
 		n += len(ev.Batches[i].Events)

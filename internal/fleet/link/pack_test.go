@@ -38,8 +38,8 @@ func TestPack(t *testing.T) {
 			}
 			batches = append(batches, b)
 		}
-		n := 0
-		err := Pack(c, batches, func(payloads [][]byte, positions map[string]string) error {
+		n, analysed := 0, rapid.Bool().Draw(t, "analysed")
+		err := Pack(c, batches, analysed, func(payloads [][]byte, positions map[string]string) error {
 			if len(payloads) == 0 {
 				t.Fatal("no records")
 			}
@@ -48,8 +48,8 @@ func TestPack(t *testing.T) {
 					t.Fatalf("a record of %d bytes", len(payload))
 				}
 				e, err := c.DecodeEvents(payload)
-				if err != nil {
-					t.Fatal(err)
+				if err != nil || e.Analysed != analysed {
+					t.Fatalf("analysed: %v, %v", !analysed, err)
 				}
 				for _, b := range e.Batches {
 					for i := range b.Events {

@@ -326,7 +326,7 @@ func (m *model) check(t *rapid.T) {
 	m.s.mu.Lock()
 	var got []Record
 	for after := uint64(0); ; {
-		r, ok, err := m.s.find(after)
+		r, ok, err := m.s.find(&m.s.reader, after)
 		if err != nil {
 			t.Fatal(err)
 		}

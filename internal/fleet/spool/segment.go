@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -258,7 +259,7 @@ func (s *Spool) roll() (err error) {
 // putAway closes a segment's file unless somebody is at it. It was flushed, or
 // only read, so that closing it can lose nothing. The caller holds mu.
 func (s *Spool) putAway(seg *segment) {
-	if seg.file == nil || seg == s.tail() || seg == s.front.seg || seg == s.reader.seg {
+	if seg.file == nil || seg == s.tail() || seg == s.front.seg || slices.ContainsFunc(s.readers, func(c *cursor) bool { return c.seg == seg }) {
 		return
 	}
 	_ = seg.file.Close()

@@ -17,7 +17,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,9 +74,12 @@ type Spool struct {
 	segs      []*segment // oldest first; the last one is written
 	last      uint64     // number given last
 	acked     uint64     // everything up to here is done
+	done      uint64     // everything up to here is acknowledged, and held beyond acked
+	hold      uint64     // what is behind this is kept, even if it is acknowledged
 	positions map[string]string
 	front     cursor        // at the first record not acknowledged
 	reader    cursor        // where Next was last
+	readers   []*cursor     // all but front
 	changed   chan struct{} // closed at the next change
 	buf       []byte
 	bad       map[uint64]bool // records that are damaged and not acknowledged
@@ -83,7 +88,7 @@ type Spool struct {
 	trouble   error // of the last flush
 
 	dirty chan struct{} // there is something to flush
-	done  chan struct{}
+	end   chan struct{}
 	wg    sync.WaitGroup
 }
 
@@ -102,8 +107,9 @@ func Open(dir string, o Options) (*Spool, error) {
 	}
 	s := &Spool{
 		dir: dir, o: o, positions: map[string]string{}, bad: map[uint64]bool{}, changed: make(chan struct{}),
-		dirty: make(chan struct{}, 1), done: make(chan struct{}),
+		dirty: make(chan struct{}, 1), end: make(chan struct{}), hold: math.MaxUint64,
 	}
+	s.readers = []*cursor{&s.reader}
 	if err := s.recover(); err != nil {
 		s.closeFiles()
 		return nil, fmt.Errorf("open the spool %s: %w", dir, err)
@@ -230,7 +236,7 @@ func (s *Spool) tryNext(after uint64) (Record, <-chan struct{}, error) {
 	if s.closed {
 		return Record{}, nil, ErrClosed
 	}
-	r, ok, err := s.find(after)
+	r, ok, err := s.find(&s.reader, after)
 	if err == nil && ok {
 		_, _, err = s.peek(&s.front)
 	}
@@ -243,22 +249,23 @@ func (s *Spool) tryNext(after uint64) (Record, <-chan struct{}, error) {
 	return r, nil, nil
 }
 
-// find reads the first record behind after. The caller holds mu.
-func (s *Spool) find(after uint64) (Record, bool, error) {
+// find reads the first record behind after, with one of the readers. The caller
+// holds mu.
+func (s *Spool) find(c *cursor, after uint64) (Record, bool, error) {
 	after = max(after, s.acked)
-	if c := &s.reader; c.seg == nil || c.passed > after || c.passed < s.front.passed {
+	if c.seg == nil || c.passed > after || c.passed < s.front.passed {
 		s.move(c, s.front.seg, s.front.off)
 		c.passed = s.front.passed
 	}
 	for {
-		h, ok, err := s.peek(&s.reader)
+		h, ok, err := s.peek(c)
 		if err != nil || !ok {
 			return Record{}, false, err
 		}
 		if h.n > after && !s.bad[h.n] {
-			payload, whole, err := s.payload(&s.reader, h)
+			payload, whole, err := s.payload(c, h)
 			if whole || err != nil {
-				return Record{Epoch: s.reader.seg.epoch, N: h.n, Time: h.time, Payload: payload}, whole, err
+				return Record{Epoch: c.seg.epoch, N: h.n, Time: h.time, Payload: payload}, whole, err
 			}
 			s.bad[h.n] = true
 			s.lost++
@@ -266,7 +273,7 @@ func (s *Spool) find(after uint64) (Record, bool, error) {
 				return Record{}, false, err
 			}
 		}
-		s.reader.pass(h)
+		c.pass(h)
 	}
 }
 
@@ -276,10 +283,17 @@ func (s *Spool) find(after uint64) (Record, bool, error) {
 func (s *Spool) Ack(n uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.done = max(s.done, min(n, s.last))
+	return s.ack()
+}
+
+// ack puts on record what is acknowledged and not held. The caller holds mu.
+func (s *Spool) ack() error {
 	if s.closed {
 		return ErrClosed
 	}
-	if n = min(n, s.last); n <= s.acked {
+	n := min(s.done, s.hold)
+	if n <= s.acked {
 		return nil
 	}
 	s.acked = n
@@ -291,6 +305,13 @@ func (s *Spool) Ack(n uint64) error {
 		return fmt.Errorf("acknowledge record %d of the spool: %w", n, err)
 	}
 	return nil
+}
+
+// Last is the number of the last record that was appended.
+func (s *Spool) Last() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // settle moves front behind what is acknowledged or cannot be read. The caller
@@ -312,7 +333,7 @@ func (s *Spool) settle() error {
 func (s *Spool) discard() error {
 	for len(s.segs) > 1 && s.segs[0].last <= s.acked {
 		seg := s.segs[0]
-		for _, c := range []*cursor{&s.front, &s.reader} {
+		for _, c := range slices.Concat(s.readers, []*cursor{&s.front}) {
 			if c.seg == seg {
 				s.move(c, s.segs[1], s.segs[1].start)
 			}
@@ -372,13 +393,13 @@ func (s *Spool) flush() {
 	for {
 		select {
 		case <-s.dirty:
-		case <-s.done:
+		case <-s.end:
 			return
 		}
 		t := time.NewTimer(lazy)
 		select {
 		case <-t.C:
-		case <-s.done:
+		case <-s.end:
 			t.Stop()
 			return // Close flushes
 		}
@@ -409,7 +430,7 @@ func (s *Spool) Close() error {
 	s.closed = true
 	s.wake()
 	s.mu.Unlock()
-	close(s.done)
+	close(s.end)
 	s.wg.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,7 +39,7 @@ func rest(t *testing.T, s *Spool, after uint64) []Record {
 	defer s.mu.Unlock()
 	var out []Record
 	for {
-		r, ok, err := s.find(after)
+		r, ok, err := s.find(&s.reader, after)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -364,6 +364,69 @@ func TestAnEpochBeginsWhenTheOneBeforeIsDone(t *testing.T) {
 			t.Errorf("acknowledged up to %d", s.Acked())
 		}
 	})
+}
+
+// A second reader sees every record, also those of a new epoch and those that are
+// acknowledged, as long as they are held.
+func TestHeldRecordsAreReadTwice(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{SegmentBytes: 100})
+	if err := s.Hold(0); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a", "b", "c"} {
+		add(t, s, text, nil)
+	}
+	if err := s.Ack(2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Hold(1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{SegmentBytes: 100})
+	if err := s.Hold(1); err != nil {
+		t.Fatal(err)
+	}
+	add(t, s, "d", nil)
+	r := s.NewReader()
+	var got []Record
+	for after := uint64(0); after < 4; after = got[len(got)-1].N {
+		x, err := r.Next(t.Context(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, x)
+		if err := s.Ack(x.N); err != nil { // the sender is faster
+			t.Fatal(err)
+		}
+	}
+	if payloads(got) != "2:b 3:c 4:d" || s.Acked() != 1 || s.Last() != 4 {
+		t.Errorf("read %q, acknowledged up to %d of %d", payloads(got), s.Acked(), s.Last())
+	}
+	if err := s.Hold(4); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(files(t, dir)); s.Acked() != 4 || n != 1 {
+		t.Errorf("acknowledged up to %d, %d files", s.Acked(), n)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Next(ended, 4); !errors.Is(err, context.Canceled) {
+		t.Errorf("with nothing there: %v", err)
+	}
+	add(t, s, "e", nil)
+	if x, err := r.Next(ended, 4); err != nil || x.N != 5 {
+		t.Errorf("what is there is read although nobody would wait: %d, %v", x.N, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Next(t.Context(), 5); !errors.Is(err, ErrClosed) {
+		t.Errorf("when the spool is closed: %v", err)
+	}
 }
 
 // A damaged record that nobody can read is nobody's to acknowledge.
