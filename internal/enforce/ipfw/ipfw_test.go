@@ -4,30 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
-	"riposte"
 	"riposte/internal/enforce"
 	"riposte/internal/enforce/enforcetest"
-	"riposte/internal/enforce/tool"
 )
-
-func prefix(text string) netip.Prefix {
-	p, ok := tool.ParseClient(text)
-	if !ok {
-		panic(text)
-	}
-	return p
-}
 
 // ipfw plays FreeBSD's firewall: what ipfw would do, in its words. It refuses to
 // add what is there and to delete what is not.
 type ipfw struct {
 	rules []string
-	table map[netip.Prefix]bool
+	table enforcetest.Table
 	calls []string
 }
 
@@ -52,11 +41,11 @@ func (f *ipfw) run(ctx context.Context, argv []string, _ []byte) (stdout, stderr
 			fmt.Fprintf(&b, "%s 0\n", p)
 		}
 		return []byte(b.String()), nil, nil
-	case words[0] == "add" && !f.table[prefix(words[1])]:
-		f.table[prefix(words[1])] = true
+	case words[0] == "add" && !f.table[enforcetest.Prefix(words[1])]:
+		f.table[enforcetest.Prefix(words[1])] = true
 		return nil, nil, nil
-	case words[0] == "delete" && f.table[prefix(words[1])]:
-		delete(f.table, prefix(words[1]))
+	case words[0] == "delete" && f.table[enforcetest.Prefix(words[1])]:
+		delete(f.table, enforcetest.Prefix(words[1]))
 		return nil, nil, nil
 	case words[0] == "add", words[0] == "delete":
 		return nil, []byte("ipfw: Adding record failed: record already exists\n"), errors.New("exit status 71")
@@ -65,22 +54,12 @@ func (f *ipfw) run(ctx context.Context, argv []string, _ []byte) (stdout, stderr
 }
 
 func TestContract(t *testing.T) {
-	f := &ipfw{table: make(map[netip.Prefix]bool)}
+	f := &ipfw{table: enforcetest.Table{}}
 	enforcetest.Suite{
 		New:     func(testing.TB) enforce.Mechanism { return New(f.run) },
 		Bulk:    300,
-		InForce: func(_ testing.TB, target riposte.Target) bool { return f.table[prefix(target.Value)] },
-		Foreign: func(t testing.TB, _ riposte.Target) func(testing.TB) {
-			theirs := prefix("192.0.2.77")
-			f.table[theirs] = true
-			t.Cleanup(func() { delete(f.table, theirs) })
-			return func(t testing.TB) {
-				t.Helper()
-				if !f.table[theirs] {
-					t.Error("the operator's address is gone from the table")
-				}
-			}
-		},
+		InForce: f.table.InForce,
+		Foreign: f.table.Foreign,
 	}.Run(t)
 	if len(f.rules) != 2 {
 		t.Errorf("rules\n%s", strings.Join(f.rules, "\n"))
@@ -88,9 +67,9 @@ func TestContract(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
-	f := &ipfw{table: make(map[netip.Prefix]bool), rules: []string{"00001 deny ip from any to table(1)"}}
+	f := &ipfw{table: enforcetest.Table{}, rules: []string{"00001 deny ip from any to table(1)"}}
 	m := New(f.run)
-	one := []enforce.Effect{{Target: enforce.AddressTarget(prefix("203.0.113.9"))}}
+	one := []enforce.Effect{{Target: enforce.AddressTarget(enforcetest.Prefix("203.0.113.9"))}}
 	m.Apply(t.Context(), one)
 	m.Undo(t.Context(), one)
 	want := []string{

@@ -12,16 +12,7 @@ import (
 	"riposte"
 	"riposte/internal/enforce"
 	"riposte/internal/enforce/enforcetest"
-	"riposte/internal/enforce/tool"
 )
-
-func prefix(text string) netip.Prefix {
-	p, ok := tool.ParseClient(text)
-	if !ok {
-		panic(text)
-	}
-	return p
-}
 
 // windows plays the Windows firewall: netsh takes as many rules of one name as
 // it is told, deletes all of a name, and fails when there is none.
@@ -113,7 +104,7 @@ func TestCommands(t *testing.T) {
 	m := New(f.run)
 	for _, text := range []string{"203.0.113.9", "2001:db8::/64"} {
 		f.calls = nil
-		one := []enforce.Effect{{Target: enforce.AddressTarget(prefix(text))}}
+		one := []enforce.Effect{{Target: enforce.AddressTarget(enforcetest.Prefix(text))}}
 		for range 2 {
 			if r := m.Apply(t.Context(), one); r[0].Err != nil || !r[0].Verified {
 				t.Errorf("%+v", r)
@@ -137,7 +128,7 @@ func TestCommands(t *testing.T) {
 func TestSwitchedOff(t *testing.T) {
 	f := newWindows()
 	f.states = [3]string{"0x0", "0x0", "0x0"}
-	r := New(f.run).Apply(t.Context(), []enforce.Effect{{Target: enforce.AddressTarget(prefix("203.0.113.9"))}})
+	r := New(f.run).Apply(t.Context(), []enforce.Effect{{Target: enforce.AddressTarget(enforcetest.Prefix("203.0.113.9"))}})
 	if r[0].Err == nil || !strings.Contains(r[0].Err.Error(), "switched off") || len(f.rules) != 1 {
 		t.Errorf("%+v", r)
 	}
@@ -153,7 +144,7 @@ HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\Fir
     {5}    REG_SZ    v2.31|Action=Block|Active=TRUE|Dir=In|Name=riposte-everything|
     RemoteDesktop-In    REG_SZ    v2.31|Action=Allow|Active=TRUE|Dir=In|Name=@FirewallAPI.dll,-28775|
 `
-	want := []netip.Prefix{prefix("203.0.113.9"), prefix("2001:db8::/64")}
+	want := []netip.Prefix{enforcetest.Prefix("203.0.113.9"), enforcetest.Prefix("2001:db8::/64")}
 	if got := parse([]byte(out)); !slices.Equal(got, want) {
 		t.Errorf("found %v, want %v", got, want)
 	}

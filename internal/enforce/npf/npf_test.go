@@ -4,25 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"riposte"
 	"riposte/internal/enforce"
 	"riposte/internal/enforce/enforcetest"
 	"riposte/internal/enforce/tool"
 )
-
-func prefix(text string) netip.Prefix {
-	p, ok := tool.ParseClient(text)
-	if !ok {
-		panic(text)
-	}
-	return p
-}
 
 const shown = `# filtering:	active
 # config:	loaded
@@ -39,7 +29,7 @@ group default {
 // refuses to add what is there and to remove what is not.
 type npf struct {
 	show  string
-	table map[netip.Prefix]bool
+	table enforcetest.Table
 	calls []string
 }
 
@@ -59,11 +49,11 @@ func (f *npf) run(ctx context.Context, argv []string, _ []byte) (stdout, stderr 
 			fmt.Fprintln(&b, tool.Client(p))
 		}
 		return []byte(b.String()), nil, nil
-	case words[0] == "add" && !f.table[prefix(words[1])]:
-		f.table[prefix(words[1])] = true
+	case words[0] == "add" && !f.table[enforcetest.Prefix(words[1])]:
+		f.table[enforcetest.Prefix(words[1])] = true
 		return nil, nil, nil
-	case words[0] == "rem" && f.table[prefix(words[1])]:
-		delete(f.table, prefix(words[1]))
+	case words[0] == "rem" && f.table[enforcetest.Prefix(words[1])]:
+		delete(f.table, enforcetest.Prefix(words[1]))
 		return nil, nil, nil
 	case words[0] == "add", words[0] == "rem":
 		return nil, []byte("npfctl: no matching entry was found\n"), errors.New("exit status 1")
@@ -81,29 +71,19 @@ func open(t testing.TB, f *npf) *tool.Mechanism {
 }
 
 func TestContract(t *testing.T) {
-	f := &npf{show: shown, table: make(map[netip.Prefix]bool)}
+	f := &npf{show: shown, table: enforcetest.Table{}}
 	enforcetest.Suite{
 		New:     func(t testing.TB) enforce.Mechanism { return open(t, f) },
 		Bulk:    300,
-		InForce: func(_ testing.TB, target riposte.Target) bool { return f.table[prefix(target.Value)] },
-		Foreign: func(t testing.TB, _ riposte.Target) func(testing.TB) {
-			theirs := prefix("192.0.2.77")
-			f.table[theirs] = true
-			t.Cleanup(func() { delete(f.table, theirs) })
-			return func(t testing.TB) {
-				t.Helper()
-				if !f.table[theirs] {
-					t.Error("the operator's address is gone from the table")
-				}
-			}
-		},
+		InForce: f.table.InForce,
+		Foreign: f.table.Foreign,
 	}.Run(t)
 }
 
 func TestCommands(t *testing.T) {
-	f := &npf{show: shown, table: make(map[netip.Prefix]bool)}
+	f := &npf{show: shown, table: enforcetest.Table{}}
 	m := open(t, f)
-	one := []enforce.Effect{{Target: enforce.AddressTarget(prefix("203.0.113.9")), Until: time.Now().Add(time.Hour)}}
+	one := []enforce.Effect{{Target: enforce.AddressTarget(enforcetest.Prefix("203.0.113.9")), Until: time.Now().Add(time.Hour)}}
 	m.Apply(t.Context(), one)
 	m.Undo(t.Context(), one)
 	want := []string{
@@ -122,8 +102,8 @@ func TestNotReady(t *testing.T) {
 		strings.ReplaceAll(shown, "from <ossec_blacklist>", "from <ossec_blacklist_old>"): "no rule blocks",
 		"": "not active",
 	} {
-		f := &npf{show: text, table: make(map[netip.Prefix]bool)}
-		r := open(t, f).Apply(t.Context(), []enforce.Effect{{Target: enforce.AddressTarget(prefix("203.0.113.9"))}})
+		f := &npf{show: text, table: enforcetest.Table{}}
+		r := open(t, f).Apply(t.Context(), []enforce.Effect{{Target: enforce.AddressTarget(enforcetest.Prefix("203.0.113.9"))}})
 		if r[0].Err == nil || !strings.Contains(r[0].Err.Error(), word) || len(f.table) > 0 {
 			t.Errorf("error %v, want %q; the table holds %v", r[0].Err, word, f.table)
 		}

@@ -10,19 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"riposte"
 	"riposte/internal/enforce"
 	"riposte/internal/enforce/enforcetest"
 	"riposte/internal/enforce/tool"
 )
-
-func prefix(text string) netip.Prefix {
-	p, ok := tool.ParseClient(text)
-	if !ok {
-		panic(text)
-	}
-	return p
-}
 
 const blockRule = "block drop in quick from <ossec_fwtable> to any\n"
 
@@ -31,14 +22,14 @@ type pf struct {
 	disabled bool
 	rules    string
 	anchored string
-	table    map[netip.Prefix]bool
+	table    enforcetest.Table
 	killed   []string
 	calls    []string
 	deaf     bool // adds nothing and says nothing
 }
 
 func newPF() *pf {
-	return &pf{rules: "pass all flags S/SA\n" + blockRule, table: make(map[netip.Prefix]bool)}
+	return &pf{rules: "pass all flags S/SA\n" + blockRule, table: enforcetest.Table{}}
 }
 
 func (f *pf) run(ctx context.Context, argv []string, stdin []byte) (stdout, stderr []byte, err error) {
@@ -73,7 +64,7 @@ func (f *pf) run(ctx context.Context, argv []string, stdin []byte) (stdout, stde
 	case strings.HasPrefix(call, "pfctl -t ossec_fwtable -T add"):
 		n := 0
 		for _, a := range addresses("add") {
-			if p := prefix(a); !f.table[p] && !f.deaf {
+			if p := enforcetest.Prefix(a); !f.table[p] && !f.deaf {
 				f.table[p] = true
 				n++
 			}
@@ -81,7 +72,7 @@ func (f *pf) run(ctx context.Context, argv []string, stdin []byte) (stdout, stde
 		return nil, fmt.Appendf(nil, "%d/%d addresses added.\n", n, len(addresses("add"))), nil
 	case strings.HasPrefix(call, "pfctl -t ossec_fwtable -T delete"):
 		for _, a := range addresses("delete") {
-			delete(f.table, prefix(a))
+			delete(f.table, enforcetest.Prefix(a))
 		}
 		return nil, []byte("addresses deleted.\n"), nil
 	case strings.HasPrefix(call, "pfctl -k "):
@@ -101,28 +92,16 @@ func open(t testing.TB, f *pf) *tool.Mechanism {
 }
 
 func effect(text string) enforce.Effect {
-	return enforce.Effect{Target: enforce.AddressTarget(prefix(text)), Until: time.Now().Add(time.Hour)}
+	return enforce.Effect{Target: enforce.AddressTarget(enforcetest.Prefix(text)), Until: time.Now().Add(time.Hour)}
 }
 
 func TestContract(t *testing.T) {
 	f := newPF()
 	enforcetest.Suite{
-		New:  func(t testing.TB) enforce.Mechanism { return open(t, f) },
-		Bulk: 2000,
-		InForce: func(_ testing.TB, target riposte.Target) bool {
-			return f.table[prefix(target.Value)]
-		},
-		Foreign: func(t testing.TB, _ riposte.Target) func(testing.TB) {
-			theirs := prefix("192.0.2.77")
-			f.table[theirs] = true
-			t.Cleanup(func() { delete(f.table, theirs) })
-			return func(t testing.TB) {
-				t.Helper()
-				if !f.table[theirs] {
-					t.Error("the operator's address is gone from the table")
-				}
-			}
-		},
+		New:     func(t testing.TB) enforce.Mechanism { return open(t, f) },
+		Bulk:    2000,
+		InForce: f.table.InForce,
+		Foreign: f.table.Foreign,
 	}.Run(t)
 }
 
@@ -192,7 +171,7 @@ func TestNames(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	out := "   198.51.100.0/24\n   203.0.113.9\n   !203.0.113.10\n   2001:db8::1\n   2001:db8:f000::/64\n\tCleared:     Mon Nov 23 06:54:00 2026\n\nNo ALTQ support in kernel\n"
-	want := []netip.Prefix{prefix("198.51.100.0/24"), prefix("203.0.113.9"), prefix("2001:db8::1"), prefix("2001:db8:f000::/64")}
+	want := []netip.Prefix{enforcetest.Prefix("198.51.100.0/24"), enforcetest.Prefix("203.0.113.9"), enforcetest.Prefix("2001:db8::1"), enforcetest.Prefix("2001:db8:f000::/64")}
 	if got := parse([]byte(out)); !slices.Equal(got, want) {
 		t.Errorf("found %v, want %v", got, want)
 	}

@@ -16,14 +16,6 @@ import (
 	"riposte/internal/enforce/tool"
 )
 
-func prefix(text string) netip.Prefix {
-	if p, err := netip.ParsePrefix(text); err == nil {
-		return p
-	}
-	a := netip.MustParseAddr(text)
-	return netip.PrefixFrom(a, a.BitLen())
-}
-
 // TestArguments: the exact commands, none of which is ever seen by a shell.
 func TestArguments(t *testing.T) {
 	var ran []string
@@ -34,7 +26,7 @@ func TestArguments(t *testing.T) {
 	f := func(m *tool.Mechanism, address string, want ...string) {
 		t.Helper()
 		ran = nil
-		effects := []enforce.Effect{{Target: enforce.AddressTarget(prefix(address))}}
+		effects := []enforce.Effect{{Target: enforce.AddressTarget(enforcetest.Prefix(address))}}
 		m.Apply(t.Context(), effects)
 		m.Undo(t.Context(), effects)
 		want = []string{want[0], want[2], want[1], want[2]} // each is followed by a look
@@ -255,7 +247,7 @@ func TestToolsContract(t *testing.T) {
 				},
 				Foreign: func(t testing.TB, near riposte.Target) func(testing.TB) {
 					p, _ := near.Prefix()
-					foreign := map[netip.Prefix]bool{p: false, prefix("192.0.2.1"): true, prefix("2001:db8:77::/48"): true}
+					foreign := map[netip.Prefix]bool{p: false, enforcetest.Prefix("192.0.2.1"): true, enforcetest.Prefix("2001:db8:77::/48"): true}
 					for q, null := range foreign {
 						m.routes[q] = null
 						t.Cleanup(func() { delete(m.routes, q) })
@@ -281,7 +273,7 @@ func TestToolsContract(t *testing.T) {
 func TestBroken(t *testing.T) {
 	m := &machine{routes: make(map[netip.Prefix]bool), print: printBSD, broken: true}
 	c := NewBSD(m.run)
-	one := enforce.Effect{Target: enforce.AddressTarget(prefix("203.0.113.9"))}
+	one := enforce.Effect{Target: enforce.AddressTarget(enforcetest.Prefix("203.0.113.9"))}
 	if r := c.Apply(t.Context(), []enforce.Effect{one}); r[0].Err == nil || !strings.Contains(r[0].Err.Error(), "exit status 1") {
 		t.Errorf("applied: %+v", r)
 	}
@@ -289,7 +281,7 @@ func TestBroken(t *testing.T) {
 	if r := lies.Apply(t.Context(), []enforce.Effect{one}); r[0].Err == nil {
 		t.Errorf("applied by a tool that does nothing: %+v", r)
 	}
-	m.routes[prefix("203.0.113.9")] = true
+	m.routes[enforcetest.Prefix("203.0.113.9")] = true
 	if r := c.Undo(t.Context(), []enforce.Effect{one}); r[0].Err == nil {
 		t.Errorf("undone: %+v", r)
 	}
