@@ -9,12 +9,17 @@ import (
 	"riposte"
 )
 
-// chunk is how many events travel together between the stages.
-const chunk = 128
+// chunk is how many events travel together between the stages, together how many
+// are emitted together at most.
+const (
+	chunk    = 128
+	together = 1024
+)
 
 // Emit is told what came of events, in their order: the alerts, and the batch
-// when all its events are judged. It is called by one goroutine, while later
-// events are judged by others. An error ends the pipeline.
+// when all its events are judged; alerts of the next batches may come with it.
+// It is called by one goroutine, while later events are judged by others: what
+// they have judged when it returns comes in one call. An error ends the pipeline.
 type Emit func(alerts []*riposte.Alert, done *riposte.Batch) error
 
 // Pipeline judges batches with several workers. What it emits does not depend
@@ -103,7 +108,14 @@ type job struct {
 	batch   *riposte.Batch // when the chunk is its last
 	records []record
 	ready   chan struct{}
-	alerts  []*riposte.Alert
+}
+
+// verdict is what came of events in a row.
+type verdict struct {
+	engine *Engine // that judged them
+	events int
+	alerts []*riposte.Alert
+	done   []*riposte.Batch // those that ended among them
 }
 
 var errStopped = errors.New("stopped")
@@ -128,16 +140,16 @@ func (p *Pipeline) parallel(ctx context.Context, in <-chan riposte.Batch) error 
 	for range p.workers {
 		wg.Go(func() { stageOne(work) })
 	}
-	judged := make(chan *job, inFlight)
+	judged := make(chan *verdict)
 	var err error
 	wg.Go(func() {
-		if err = p.emitAll(judged, free); err != nil {
+		if err = p.emitAll(judged); err != nil {
 			cancel(errStopped)
 			for range judged { // let the others go
 			}
 		}
 	})
-	p.collect(order, judged)
+	p.collect(order, judged, free)
 	close(judged)
 	wg.Wait()
 	if err == nil && ctx.Err() != nil {
@@ -200,32 +212,69 @@ func stageOne(work <-chan *job) {
 	}
 }
 
-// collect judges jobs in their order.
-func (p *Pipeline) collect(order <-chan *job, judged chan<- *job) {
-	for j := range order {
-		<-j.ready
-		p.use(j.engine)
-		j.alerts = j.alerts[:0]
-		for i := range j.events {
-			r := &j.records[i]
-			if a := p.current.judge(r); a != nil {
-				j.alerts = append(j.alerts, a)
-			}
-			r.release()
+// collect judges jobs in their order. What is judged while the last is emitted
+// goes together.
+func (p *Pipeline) collect(order <-chan *job, judged chan<- *verdict, free chan<- *job) {
+	v := &verdict{}
+	for order != nil || v.events > 0 {
+		in, out := order, judged
+		if v.events == 0 {
+			out = nil
 		}
-		judged <- j // there is room for every job there is
+		if v.events >= together {
+			in = nil
+		}
+		select {
+		case out <- v:
+			v = &verdict{}
+		case j, ok := <-in:
+			if !ok {
+				order = nil
+				continue
+			}
+			<-j.ready
+			if v.events > 0 && v.engine != j.engine {
+				judged <- v
+				v = &verdict{}
+			}
+			p.judge(j, v)
+			free <- j // there is room for every job there is
+		}
 	}
 }
 
-// emitAll emits what came of jobs, in their order.
-func (p *Pipeline) emitAll(judged <-chan *job, free chan<- *job) error {
-	for j := range judged {
-		if err := p.emit(j.alerts, j.batch); err != nil {
-			return err
+// judge judges a job, and adds to the verdict what came of it.
+func (p *Pipeline) judge(j *job, v *verdict) {
+	p.use(j.engine)
+	for i := range j.events {
+		r := &j.records[i]
+		if a := p.current.judge(r); a != nil {
+			v.alerts = append(v.alerts, a)
 		}
-		clear(j.alerts)
-		j.engine, j.events, j.batch = nil, nil, nil
-		free <- j
+		r.release()
+	}
+	v.engine, v.events = j.engine, v.events+max(1, len(j.events))
+	if j.batch != nil {
+		v.done = append(v.done, j.batch)
+	}
+	j.engine, j.events, j.batch = nil, nil, nil
+}
+
+// emitAll emits verdicts in their order.
+func (p *Pipeline) emitAll(judged <-chan *verdict) error {
+	for v := range judged {
+		alerts := v.alerts
+		for _, b := range v.done {
+			if err := p.emit(alerts, b); err != nil {
+				return err
+			}
+			alerts = nil
+		}
+		if len(alerts) > 0 {
+			if err := p.emit(alerts, nil); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
