@@ -21,12 +21,20 @@ func (t *Table) Watch(ctx context.Context, changed func()) error {
 	t.own.watch(1)
 	defer t.own.watch(-1)
 	return netevents.Listen(ctx, unix.NETLINK_ROUTE, []int{unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}, func(e netevents.Event) {
-		if e.Type == 0 {
-			changed() // events were lost
-		} else if p, ok := deleted(e); ok && !t.own.heard(p) {
+		if t.byOthers(e) {
 			changed()
 		}
 	})
+}
+
+// byOthers reports whether somebody else may have deleted a route of ours.
+func (t *Table) byOthers(e netevents.Event) bool {
+	if e.Type == 0 { // events were lost, with deletions of our own perhaps
+		t.own.forget()
+		return true
+	}
+	p, ok := deleted(e)
+	return ok && !t.own.heard(p)
 }
 
 // deleted returns the prefix of a null route of ours that is gone.
@@ -72,6 +80,14 @@ func (d *deletions) watch(by int) {
 	if d.watching += by; d.watching == 0 {
 		d.expected = nil
 	}
+}
+
+// forget gives up on those that are still to come: one that was lost would stand
+// for somebody else's later.
+func (d *deletions) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.expected = nil
 }
 
 func (d *deletions) expect(p netip.Prefix) {
