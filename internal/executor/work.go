@@ -427,13 +427,14 @@ func (x *Executor) finish(b *batch) {
 // While a mechanism has thousands of effects before it, it goes first: to write
 // down what came of an effect takes longer than the effect.
 // It does not go first for long, nor for more than so many: their orders are
-// held in memory until then. A large lot spares the journal's pages; while
+// held in memory until then, and whoever is told the receipts has only the latest
+// orders at hand. A large lot spares the journal's pages; while
 // something is about to end, lots are small, since nothing ends meanwhile.
 const (
 	settleLot = 1024
 	smallLot  = 256
 	settleAge = 200 * time.Millisecond
-	unsettled = 8 * settleLot
+	unsettled = 2 * settleLot
 )
 
 // settleSome settles some of what workers did.
