@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"riposte"
 )
@@ -27,7 +30,9 @@ type IDSet map[string]bool
 func (s IDSet) has(a *riposte.Alert) bool { return a.Number != 0 && s[a.ID] }
 
 // Tail returns what is at the end of the logs in dir. An alert that was not
-// finished does not count.
+// finished does not count. When the logs were rotated a moment before the stop,
+// what is to be known stands in the files that were moved away: they are looked
+// into, too, as long as they are in the same folder and not compressed.
 func Tail(dir string) (w Written, err error) {
 	if w.JSON, err = tail(filepath.Join(dir, AlertsJSON), "\n", alertID); err != nil {
 		return w, err
@@ -36,43 +41,87 @@ func Tail(dir string) (w Written, err error) {
 	return w, err
 }
 
-// tail returns the IDs of the records at the end of a file.
+// tail returns the IDs of the records at the end of a log.
 func tail(path, end string, id func(record []byte) string) (IDSet, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	files, err := generations(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the last alerts: %w", err)
-	}
-	defer f.Close()
-	_, b, err := readTail(f)
-	if err != nil {
-		return nil, fmt.Errorf("read the last alerts: %w", err)
+		return nil, err
 	}
 	out := IDSet{}
-	for {
-		record, rest, ended := bytes.Cut(b, []byte(end))
-		if !ended {
+	left := int64(tailSize)
+	for _, path := range files {
+		_, b, err := readTail(path, left)
+		if err != nil {
+			return nil, fmt.Errorf("read the last alerts: %w", err)
+		}
+		if left -= int64(len(b)); left <= 0 {
 			return out, nil
 		}
-		b = rest
-		if id := id(record); id != "" {
-			out[id] = true
+		for {
+			record, rest, ended := bytes.Cut(b, []byte(end))
+			if !ended {
+				break
+			}
+			b = rest
+			if id := id(record); id != "" {
+				out[id] = true
+			}
 		}
 	}
+	return out, nil
 }
 
-// readTail reads the end of a file, and where that begins.
-func readTail(f *os.File) (from int64, b []byte, err error) {
-	st, err := f.Stat()
+// generations returns a log and the files that were rotated away from it, as far
+// as they stand beside it and are not compressed: the log first and then the one
+// that was written last.
+func generations(path string) ([]string, error) {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for rotated alert logs: %w", err)
+	}
+	ext := filepath.Ext(base)
+	stem := strings.TrimSuffix(base, ext)
+	type old struct {
+		path string
+		at   time.Time
+	}
+	var olds []old
+	for _, e := range entries {
+		name := e.Name()
+		// As logrotate calls them: alerts.json.1, alerts.json-20261123, alerts-20261123.json.
+		rotated := strings.HasPrefix(name, base+".") || strings.HasPrefix(name, base+"-") || strings.HasPrefix(name, stem+"-") && strings.HasSuffix(name, ext)
+		if !rotated || slices.Contains([]string{".gz", ".zst", ".xz", ".bz2"}, filepath.Ext(name)) || !e.Type().IsRegular() {
+			continue
+		}
+		if info, err := e.Info(); err == nil { // else it is gone
+			olds = append(olds, old{filepath.Join(dir, name), info.ModTime()})
+		}
+	}
+	slices.SortStableFunc(olds, func(a, b old) int { return b.at.Compare(a.at) })
+	out := []string{path}
+	for _, o := range olds {
+		out = append(out, o.path)
+	}
+	return out, nil
+}
+
+// readTail reads at most so many bytes of the end of a file, and where they
+// begin. What is no file, or not there, is empty.
+func readTail(path string, most int64) (from int64, b []byte, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil, nil
+	}
 	if err != nil {
 		return 0, nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return 0, nil, nil
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return 0, nil, err
 	}
-	from = max(0, st.Size()-tailSize)
+	from = max(0, st.Size()-most)
 	b, err = io.ReadAll(io.NewSectionReader(f, from, st.Size()-from))
 	return from, b, err
 }
@@ -87,9 +136,21 @@ func endsWith(f *os.File, end string) (bool, error) {
 	return string(b) == end, err
 }
 
-// cutTorn cuts off the end of a file that begins as a record does and does not
-// end as one.
+// cutTorn cuts off the end of a log that begins as a record does and does not end
+// as one, and that of the file that was rotated away last: riposte may have been
+// stopped before it went on in a new one.
 func cutTorn(path, begin, end string) error {
+	files, err := generations(path)
+	if err != nil {
+		return err
+	}
+	if len(files) > 1 {
+		_ = cutEnd(files[1], begin, end) // what cannot be mended there is no reason not to start
+	}
+	return cutEnd(path, begin, end)
+}
+
+func cutEnd(path, begin, end string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -101,7 +162,7 @@ func cutTorn(path, begin, end string) error {
 	if whole, err := endsWith(f, end); err == nil && whole {
 		return nil
 	}
-	from, b, err := readTail(f)
+	from, b, err := readTail(path, tailSize)
 	if err != nil {
 		return fmt.Errorf("look for a torn alert: %w", err)
 	}

@@ -143,6 +143,61 @@ func TestTail(t *testing.T) {
 	}
 }
 
+// What was rotated away before a stop is known, and what a kill has torn there is
+// cut off; older files, compressed ones and strangers are left alone.
+func TestTailOfWhatWasRotatedAway(t *testing.T) {
+	for _, rotated := range []string{".1", "-20261123", "-20261123-1795442818"} {
+		dir := t.TempDir()
+		var alerts []*riposte.Alert
+		var json, text []string
+		for i := range 6 {
+			a := sample()
+			a.Number = 7<<20 + uint64(i)
+			a.ID = fmt.Sprintf("1700000000.%d", a.Number)
+			alerts = append(alerts, a)
+			json, text = append(json, string(AppendJSON(nil, a, ossec.Wazuh))+"\n"), append(text, string(AppendText(nil, a, ossec.Wazuh)))
+		}
+		files := []struct {
+			name, text, want string
+			age              time.Duration
+		}{
+			{AlertsJSON + rotated, json[1] + json[2] + json[3][:40], json[1] + json[2], time.Minute},
+			{AlertsText + rotated, text[1] + text[2][:40], text[1], time.Minute},
+			{AlertsJSON + ".2", json[0] + json[5][:40], json[0] + json[5][:40], time.Hour},
+			{AlertsText + ".2", text[0], text[0], time.Hour},
+			{AlertsJSON + ".3.gz", json[4], json[4], time.Second},
+			{"alertsjson", json[4], json[4], time.Second},
+		}
+		for _, f := range files {
+			path := filepath.Join(dir, f.name)
+			if err := os.WriteFile(path, []byte(f.text), 0o640); err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now().Add(-f.age)
+			if err := os.Chtimes(path, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w, err := Open(dir, ossec.Wazuh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written, err := Tail(dir)
+		if err != nil || len(written.JSON) != 3 || len(written.Text) != 2 {
+			t.Fatalf("%s: found %v, %v", rotated, written, err)
+		}
+		w.Leave(written)
+		if err := errors.Join(w.WriteAlerts(alerts), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, dir, AlertsJSON, json[3]+json[4]+json[5])
+		expect(t, dir, AlertsText, text[2]+text[3]+text[4]+text[5])
+		for _, f := range files {
+			expect(t, dir, f.name, f.want)
+		}
+	}
+}
+
 // A disk that takes nothing is reported at each write; what waited is written
 // once there is room, whole and in order.
 func TestFullDisk(t *testing.T) {
