@@ -22,10 +22,35 @@ func isStatic(name string) bool { return staticIndex(name) >= 0 }
 
 // staticIndex returns the place of a name in staticFields, -1 for others.
 func staticIndex(name string) int {
-	for i, s := range staticFields {
-		if s == name {
-			return i
-		}
+	switch name {
+	case "protocol":
+		return 0
+	case "action":
+		return 1
+	case "srcip":
+		return 2
+	case "srcport":
+		return 3
+	case "srcuser":
+		return 4
+	case "dstip":
+		return 5
+	case "dstport":
+		return 6
+	case "dstuser":
+		return 7
+	case "id":
+		return 8
+	case "status":
+		return 9
+	case "url":
+		return 10
+	case "data":
+		return 11
+	case "extra_data":
+		return 12
+	case "system_name":
+		return 13
 	}
 	return -1
 }

@@ -17,11 +17,13 @@ type Encoder struct {
 	rules   map[int]*ruleText // by id; nil: nothing is kept
 	second  int64
 	zone    *time.Location
-	day     []byte // the second as alerts.log writes it
-	iso     []byte // as Wazuh's alerts.json does, up to the fraction
-	offset  []byte // the zone as alerts.json writes it
-	record  string // of the alert that JSON was last called for
+	day     []byte         // the second as alerts.log writes it
+	iso     []byte         // as Wazuh's alerts.json does, up to the fraction
+	offset  []byte         // the zone as alerts.json writes it
+	alert   *riposte.Alert // that JSON was last called for
+	record  string         // its record
 	is      plainness
+	plain   uint64 // its fields that are plain, by place
 	paths   pathSet
 }
 
@@ -68,6 +70,7 @@ func (e *Encoder) fill(p *page, alerts []*riposte.Alert, written Written) {
 // AppendJSON does.
 func (e *Encoder) JSON(dst []byte, a *riposte.Alert) []byte {
 	e.forget()
+	e.alert = a
 	o := object{dst: append(dst, '{'), enc: e}
 	if e.dialect == ossec.OSSEC {
 		o.ossec(a)
@@ -83,8 +86,11 @@ func (e *Encoder) knows(s string) bool {
 	return at >= from && at+uintptr(len(s)) <= from+uintptr(len(e.record))
 }
 
-// forget lets go of the record.
-func (e *Encoder) forget() { e.record, e.is = "", hiding }
+// forget lets go of the alert.
+func (e *Encoder) forget() { e.alert, e.record, e.is, e.plain = nil, "", hiding, 0 }
+
+// isPlain reports whether a field of an alert is known to be plain.
+func (e *Encoder) isPlain(a *riposte.Alert, i int) bool { return a == e.alert && e.plain>>i&1 != 0 }
 
 // visible appends s as a part of one line of text, as appendVisible does.
 func (e *Encoder) visible(dst []byte, s string) []byte {
@@ -111,6 +117,8 @@ type ruleText struct {
 	description []byte
 	middle      []byte // up to firedtimes
 	tail        []byte // behind it
+	groups      []byte // in alerts.log: what stands behind the id
+	line        []byte // in alerts.log: the line of the rule
 }
 
 // maxRules is how many rules are kept.
@@ -166,6 +174,8 @@ func (e *Encoder) known(r *riposte.Rule, behind bool) *ruleText {
 	t.middle = cut()
 	o.ruleTail(r)
 	t.tail = cut()
+	t.groups = appendGroups(nil, r)
+	t.line = appendRule(nil, r)
 	e.rules[r.ID] = t
 	return t
 }

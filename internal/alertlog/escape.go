@@ -32,8 +32,7 @@ const (
 // the bits that are set the lowest is always right.
 func special(s string, i int) int {
 	for ; i+8 <= len(s); i += 8 {
-		v := eight(s[i : i+8])
-		if odd := ((v - 0x20*eachByte) | v | zeros(v^0x7f*eachByte)) & topBits; odd != 0 {
+		if odd := unprinted(eight(s[i:i+8])) & topBits; odd != 0 {
 			return i + bits.TrailingZeros64(odd)>>3
 		}
 	}
@@ -45,9 +44,35 @@ func special(s string, i int) int {
 	return i
 }
 
-// zeros sets the top bit of every byte that is zero, and perhaps of later ones
-// if there is one.
-func zeros(v uint64) uint64 { return (v - eachByte) &^ v & topBits }
+// unprinted sets the top bit of every byte that is no printing ASCII character,
+// and perhaps of later ones if there is one: those below 0x20 borrow when it is
+// taken away, 0x7f carries when one is added.
+func unprinted(v uint64) uint64 { return (v - 0x20*eachByte) | v | (v + eachByte) }
+
+// escaped is unprinted for what a JSON string does not show as it is, which are
+// quotes and backslashes as well: zero after an exclusive or, they borrow.
+func escaped(v uint64) uint64 {
+	quote, back := v^'"'*eachByte, v^'\\'*eachByte
+	return unprinted(v) | (quote - eachByte) | (back - eachByte)
+}
+
+// isPlain reports whether a JSON string shows s as it is. Most are like that, and
+// short.
+func isPlain(s string) bool {
+	if len(s) < 8 {
+		for i := range len(s) {
+			if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+				return false
+			}
+		}
+		return true
+	}
+	odd := escaped(eight(s[len(s)-8:]))
+	for i := 0; i+8 < len(s); i += 8 {
+		odd |= escaped(eight(s[i : i+8]))
+	}
+	return odd&topBits == 0
+}
 
 // appendString appends s as a JSON string, always valid JSON and valid UTF-8,
 // without control characters.
@@ -57,9 +82,16 @@ func appendString(dst []byte, s string) []byte {
 
 // appendStringPart appends s as a part of a JSON string.
 func appendStringPart(dst []byte, s string) []byte {
+	if len(s) < shortText && isPlain(s) {
+		return append(dst, s...)
+	}
 	dst, _ = escape(dst, s)
 	return dst
 }
+
+// shortText is the length in bytes up to which a look whether a text is plain is
+// better than to see while it is copied.
+const shortText = 256
 
 // plainness says how much of a text must be escaped.
 type plainness uint8
@@ -118,7 +150,7 @@ func appendPlain(dst []byte, s string, i int) (_ []byte, stop int, is plainness)
 	for i+8 <= len(s) {
 		v := eight(s[i : i+8])
 		binary.LittleEndian.PutUint64(out[n:], v)
-		odd := ((v - 0x20*eachByte) | v | zeros(v^0x7f*eachByte) | zeros(v^'"'*eachByte) | zeros(v^'\\'*eachByte)) & topBits
+		odd := escaped(v) & topBits
 		if odd == 0 {
 			i += 8
 			n += 8

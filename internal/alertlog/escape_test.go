@@ -82,3 +82,43 @@ func TestEscapeWords(t *testing.T) {
 		}
 	}
 }
+
+// TestStaticIndex: the names are those of staticFields, in their order.
+func TestStaticIndex(t *testing.T) {
+	for i, name := range staticFields {
+		if k := staticIndex(name); k != i {
+			t.Errorf("%s: %d, want %d", name, k, i)
+		}
+	}
+	if staticIndex("filename") >= 0 || staticIndex("") >= 0 {
+		t.Error("other names are static")
+	}
+}
+
+// TestIsPlain: every byte at every place of texts of all lengths up to some.
+func TestIsPlain(t *testing.T) {
+	for n := range 30 {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = 'x'
+		}
+		for i := range b {
+			for c := range 256 {
+				b[i] = byte(c)
+				s := string(b)
+				want := c >= 0x20 && c < 0x7f && c != '"' && c != '\\'
+				if isPlain(s) != want {
+					t.Fatalf("%q: %v", s, !want)
+				}
+				printed := len(s)
+				if c < 0x20 || c >= 0x7f {
+					printed = i
+				}
+				if at := special(s, 0); at != printed {
+					t.Fatalf("%q: special at %d, want %d", s, at, printed)
+				}
+			}
+			b[i] = 'x'
+		}
+	}
+}

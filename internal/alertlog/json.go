@@ -245,8 +245,10 @@ func (o *object) data(a *riposte.Alert) {
 			}
 		}
 	}
-	for k, name := range staticFields {
-		o.text(name, values[k])
+	for k, v := range values {
+		if v != "" {
+			o.text(staticFields[k], v)
+		}
 	}
 	if !o.nested(a) {
 		o.members(a, 0, -1)
@@ -278,7 +280,7 @@ func (o *object) members(a *riposte.Alert, cut, like int) {
 			continue
 		}
 		if !nested {
-			o.value(name, f.Value)
+			o.value(i, name, f.Value)
 			continue
 		}
 		o.field("", name)

@@ -46,7 +46,7 @@ func (o *object) nested(a *riposte.Alert) bool {
 				return false
 			}
 			if !inner {
-				o.value(name, f.Value)
+				o.value(i, name, f.Value)
 				break
 			}
 			o.field("", name)

@@ -125,9 +125,9 @@ values:
 	}
 }
 
-// value writes a decoded field: a string or, when it is the text of one, a JSON
+// value writes the decoded field at a place: a string or, when it is the text of one, a JSON
 // array.
-func (o *object) value(name, value string) {
+func (o *object) value(i int, name, value string) {
 	o.field("", name)
 	if len(value) > 1 && value[0] == '[' {
 		if dst, ok := appendArray(o.dst, value); ok {
@@ -135,7 +135,12 @@ func (o *object) value(name, value string) {
 			return
 		}
 	}
-	o.string(value)
+	if o.enc.is == plain && o.enc.knows(value) || len(value) < shortText && isPlain(value) {
+		o.enc.plain |= 1 << i
+		o.dst = append(append(append(o.dst, '"'), value...), '"')
+		return
+	}
+	o.dst = appendString(o.dst, value)
 }
 
 // appendArray appends the JSON array that text holds, on one line and without

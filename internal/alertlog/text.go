@@ -25,12 +25,13 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 	dst = append(dst, alertMark...)
 	dst = appendVisible(dst, a.ID)
 	dst = append(dst, ':')
-	if a.Rule.Mail {
-		dst = append(dst, " mail "...)
+	known := e.rules[a.Rule.ID]
+	if known != nil && known.is(&a.Rule) {
+		dst = append(dst, known.groups...)
+	} else {
+		known = nil
+		dst = appendGroups(dst, &a.Rule)
 	}
-	dst = append(dst, " - "...)
-	dst = appendVisible(dst, a.Rule.Groups)
-	dst = append(dst, '\n')
 
 	e.at(a.Time)
 	dst = append(append(dst, e.day...), ' ')
@@ -41,13 +42,11 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 	dst = appendVisible(dst, a.Location)
 	dst = append(dst, '\n')
 
-	dst = append(dst, "Rule: "...)
-	dst = strconv.AppendInt(dst, int64(a.Rule.ID), 10)
-	dst = append(dst, " (level "...)
-	dst = strconv.AppendInt(dst, int64(a.Rule.Level), 10)
-	dst = append(dst, ") -> '"...)
-	dst = appendVisible(dst, a.Rule.Description)
-	dst = append(dst, "'\n"...)
+	if known != nil && known.rule.Description == a.Rule.Description {
+		dst = append(dst, known.line...)
+	} else {
+		dst = appendRule(dst, &a.Rule)
+	}
 
 	var values [len(fieldLabels)]string
 	for i := len(a.Fields) - 1; i >= 0; i-- { // the first of a name counts
@@ -73,7 +72,11 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 			f := &a.Fields[i]
 			if f.Dynamic && f.Value != "" && f.Name != "" {
 				dst = append(e.setOff(dst, f.Name, ": "), ": "...)
-				dst = e.visible(dst, f.Value)
+				if e.isPlain(a, i) {
+					dst = append(dst, f.Value...)
+				} else {
+					dst = e.visible(dst, f.Value)
+				}
 				dst = append(dst, '\n')
 			}
 		}
@@ -86,6 +89,25 @@ func (e *Encoder) Text(dst []byte, a *riposte.Alert) []byte {
 		dst = e.line(dst, p, limit)
 	}
 	return append(dst, '\n')
+}
+
+// appendGroups appends what stands behind the id of a block.
+func appendGroups(dst []byte, r *riposte.Rule) []byte {
+	if r.Mail {
+		dst = append(dst, " mail "...)
+	}
+	dst = append(dst, " - "...)
+	return append(appendVisible(dst, r.Groups), '\n')
+}
+
+// appendRule appends the line of a block that names its rule.
+func appendRule(dst []byte, r *riposte.Rule) []byte {
+	dst = append(dst, "Rule: "...)
+	dst = strconv.AppendInt(dst, int64(r.ID), 10)
+	dst = append(dst, " (level "...)
+	dst = strconv.AppendInt(dst, int64(r.Level), 10)
+	dst = append(dst, ") -> '"...)
+	return append(appendVisible(dst, r.Description), "'\n"...)
 }
 
 // alertMark begins a block.
