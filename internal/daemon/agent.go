@@ -146,7 +146,7 @@ func (a *agent) serve(ctx context.Context) error {
 		Credentials: a.credentials, Dir: a.dir, Spool: a.spool,
 		SetCursor: a.setCursor, Orders: a.orders, Undo: a.undo, Bundle: a.use,
 		Receipts: a.d.journal.ReceiptsAfter, ReceiptsSent: a.receiptsSent, Acted: a.acted,
-		Presence: a.presence, Analysed: a.analysed(all[judgedPosition]), Log: a.log,
+		Presence: a.presence, Beat: a.d.opt.Settings.Fleet.Beat, Analysed: a.analysed(all[judgedPosition]), Log: a.log,
 	}
 	if text := all[ordersPosition]; text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)

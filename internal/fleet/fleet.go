@@ -153,6 +153,8 @@ type Presence struct {
 	InForce      int       `json:"in_force"`        // responses
 	Dropped      uint64    `json:"dropped"`         // events lost since it started
 	Observing    string    `json:"observing"`       // why it only observes; "" when it acts
+
+	Beat time.Duration `json:"beat,omitempty"` // how often it says so
 }
 
 // SyncRequest asks for what an agent has missed.

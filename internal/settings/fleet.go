@@ -23,7 +23,10 @@ type Fleet struct {
 	// Whether an agent judges what it reads by rules of its own, too, and answers
 	// what is for it alone (location local), whether its server is there or not.
 	Analyse bool `yaml:"analyse"`
-	// An agent without a sign of life for so long is silent.
+	// How often an agent gives a sign of life.
+	Beat time.Duration `yaml:"beat" min:"1s" max:"10m"`
+	// An agent without a sign of life for so long is silent, if it gives one more
+	// often than that at all.
 	Silent time.Duration `yaml:"silent" min:"15s" max:"24h"`
 	// What a number in <agent_id> stands for, where it is not an agent's own:
 	// "name:web-01", "group:web" or "label:site=berlin".
@@ -34,5 +37,5 @@ type Fleet struct {
 }
 
 func defaultFleet() Fleet {
-	return Fleet{Listen: "0.0.0.0:4222", Replicas: 1, Store: 4096, Spool: 256, Silent: 35 * time.Second}
+	return Fleet{Listen: "0.0.0.0:4222", Replicas: 1, Store: 4096, Spool: 256, Beat: 10 * time.Second, Silent: 35 * time.Second}
 }

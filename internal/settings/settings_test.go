@@ -84,6 +84,7 @@ fleet:
   store_mb: 100
   spool_mb: 10
   analyse: true
+  beat: 20s
   silent: 1m
   agents:
     "050": group:web
@@ -124,7 +125,7 @@ func TestParse(t *testing.T) {
 		Sources: Sources{Alerts: []AlertFile{{"/var/ossec/logs/alerts/alerts.json", ossec.Wazuh}, {"/other.json", ossec.OSSEC}},
 			Journald: Journald{true, []string{"ssh.service"}}},
 		Log: Log{1, 1},
-		Fleet: Fleet{"192.0.2.1:4333", []string{"riposte.example"}, []string{"n1:4222"}, 3, 100, 10, true, time.Minute,
+		Fleet: Fleet{"192.0.2.1:4333", []string{"riposte.example"}, []string{"n1:4222"}, 3, 100, 10, true, 20 * time.Second, time.Minute,
 			map[string]string{"050": "group:web"}, map[string]int{"firewall-drop": 5}},
 		GeoIP:   GeoIP{"/var/lib/GeoIP/GeoLite2-Country.mmdb"},
 		Observe: []string{"route-null"},

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,13 +53,14 @@ type AgentOptions struct {
 	ReceiptsSent func(last int64) error
 	Acted        <-chan struct{}
 
-	// Presence fills in what the link does not know.
+	// Presence fills in what the link does not know, for a sign of life each Beat
+	// (0 for 10 s), and one when the connection is new.
 	Presence func(*fleet.Presence)
+	Beat     time.Duration
 	Log      *slog.Logger
 }
 
-// beatEvery is how often an agent gives a sign of life.
-const beatEvery = 10 * time.Second
+const defaultBeat = 10 * time.Second
 
 // Agent is an agent's end of the link.
 type Agent struct {
@@ -78,12 +80,14 @@ type Agent struct {
 	lost        atomic.Bool                        // something before the cursor may be missing
 	overlap     int                                // live messages that may be in the last answer, too
 	synced      atomic.Bool
+	news        chan struct{} // a sign of life is due now
 }
 
 // NewAgent connects, or begins trying to: an agent works without its server.
 func NewAgent(o AgentOptions) (*Agent, error) {
+	o.Beat = cmp.Or(o.Beat, defaultBeat)
 	a := &Agent{
-		o: o, codec: o.Codec, live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{},
+		o: o, codec: o.Codec, live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{}, news: make(chan struct{}, 1),
 	}
 	if a.codec == nil {
 		a.codec = fleet.NewCodec()
@@ -94,6 +98,7 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 	again := func(*nats.Conn) {
 		a.synced.Store(false) // until the server has said what was missed
 		a.ask()
+		a.tell()
 		// What was asked over the connection before is not answered any more.
 		if stop := a.asking.Load(); stop != nil {
 			(*stop)()
@@ -157,6 +162,14 @@ func (a *Agent) ask() {
 	}
 }
 
+// tell has a sign of life given now.
+func (a *Agent) tell() {
+	select {
+	case a.news <- struct{}{}:
+	default: // it is going to happen
+	}
+}
+
 // Run serves the link until ctx ends. What cannot be sent meanwhile waits in the
 // spool and the journal.
 func (a *Agent) Run(ctx context.Context) error {
@@ -186,12 +199,12 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // beat gives signs of life.
 func (a *Agent) beat(ctx context.Context) error {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(a.o.Beat)
 	defer tick.Stop()
 	for {
 		if a.nc.IsConnected() {
 			st := a.o.Spool.Stats()
-			p := fleet.Presence{ID: a.o.Credentials.ID, Name: a.o.Credentials.Name, Now: time.Now(), Cursor: a.Cursor(),
+			p := fleet.Presence{ID: a.o.Credentials.ID, Name: a.o.Credentials.Name, Now: time.Now(), Cursor: a.Cursor(), Beat: a.o.Beat,
 				SpoolRecords: st.Records, SpoolBytes: st.Bytes, Oldest: st.Oldest, Dropped: uint64(st.Lost)}
 			if ip, err := a.nc.GetClientIP(); err == nil {
 				p.Address = ip.String()
@@ -215,6 +228,7 @@ func (a *Agent) beat(ctx context.Context) error {
 		}
 		select {
 		case <-wait:
+		case <-a.news:
 		case <-ctx.Done():
 			return nil
 		}

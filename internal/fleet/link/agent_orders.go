@@ -177,6 +177,7 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 				a.seen[to] = max(a.seen[to], a.Cursor())
 			}
 			if !a.synced.Swap(true) {
+				a.tell() // with the new cursor
 				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)
 			}
 			return nil

@@ -79,14 +79,14 @@ func (h *hand) done() string {
 }
 
 // newHand runs an agent.
-func newHand(t *testing.T, c *identity.Credentials) *hand {
+func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions)) *hand {
 	t.Helper()
 	h := &hand{}
 	sp, err := spool.Open(filepath.Join(t.TempDir(), "spool"), spool.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Agent, err = NewAgent(AgentOptions{
+	o := AgentOptions{
 		Credentials: c, Dir: t.TempDir(), Spool: sp, Log: h.diary.logger(),
 		SetCursor: func(uint64, bool) error { return nil },
 		Orders: func(_ context.Context, os []riposte.Order) error {
@@ -100,8 +100,11 @@ func newHand(t *testing.T, c *identity.Credentials) *hand {
 		Receipts:     func(_ context.Context, after int64, _ int) ([]riposte.Receipt, int64, error) { return nil, after, nil },
 		ReceiptsSent: func(int64) error { return nil },
 		Presence:     func(*fleet.Presence) {},
-	})
-	if err != nil {
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	if h.Agent, err = NewAgent(o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

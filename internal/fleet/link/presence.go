@@ -213,11 +213,22 @@ func (s *Server) confirm(id string) {
 	}
 }
 
+// maxBeat is the longest time between an agent's signs of life that a server
+// takes into account. The settings allow no longer one.
+const maxBeat = 10 * time.Minute
+
+// patienceWith is how long an agent may be silent. One that seldom gives a sign of
+// life is not silent before it has missed one.
+func (s *Server) patienceWith(h *Host) time.Duration {
+	return max(s.o.Silent, min(max(h.State.Beat, 0), maxBeat)*3/2)
+}
+
+// silent notices who has been silent for too long.
 func (s *Server) silent(now time.Time) {
 	var out []Notice
 	s.presence.mu.Lock()
 	for id, h := range s.presence.hosts {
-		if !h.Quiet && now.Sub(h.Seen) > s.o.Silent {
+		if !h.Quiet && now.Sub(h.Seen) > s.patienceWith(h) {
 			h.Quiet = true
 			out = append(out, Notice{Kind: Silent, Agent: id, Name: h.State.Name, Address: h.State.Address, At: now,
 				Words: fmt.Sprintf("agent %s (%s) has been silent since %s", id, h.State.Name, h.Seen.UTC().Format(time.RFC3339))})
