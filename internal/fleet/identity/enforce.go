@@ -21,6 +21,8 @@ const (
 	checkEvery = 10 * time.Second
 	// gather is how long their answers are waited for, and one answer to a push.
 	gather = 2 * time.Second
+	// revokedSize is what a revoked key takes in the claims, in bytes.
+	revokedSize = 94
 )
 
 // Enforce has the broker know what each role may do and whose keys are revoked,
@@ -48,7 +50,12 @@ func (r *Roster) Enforce(ctx context.Context, a *Authority, sys *nats.Conn) erro
 		}
 		if push {
 			settled = !pushed.IsZero() && mark == told
-			if err := a.Push(ctx, sys, r.Revoked()); err != nil {
+			revoked := r.Revoked()
+			if len(revoked) > manyRevoked && pushed.IsZero() {
+				r.log.Warn("many keys are revoked: some day the broker cannot be told of all, and the fleet needs a new authority",
+					"revoked", len(revoked), "at_most_about", MaxServerPayload/revokedSize)
+			}
+			if err := a.Push(ctx, sys, revoked); err != nil {
 				return err
 			}
 			told, pushed, checked = mark, now, now
@@ -69,8 +76,19 @@ func (a *Authority) Push(ctx context.Context, sys *nats.Conn, revoked []string) 
 	if err != nil {
 		return err
 	}
+	if len(claims) > MaxServerPayload {
+		return fmt.Errorf("tell the broker who may do what: %w: %d of them take %d bytes, expected at most %d", ErrManyRevoked, len(revoked), len(claims), MaxServerPayload)
+	}
 	return push(ctx, sys, claims)
 }
+
+// ErrManyRevoked means that the broker cannot be told of all revoked keys. The
+// credentials of agents have no end, so a revoked key has none either.
+var ErrManyRevoked = errors.New("too many keys are revoked: the fleet needs a new authority (riposte server init), and its agents new tokens")
+
+// manyRevoked is how many revoked keys are worth a warning: two thirds of what
+// the claims hold, with years to go for most fleets.
+const manyRevoked = 60_000
 
 // pushFleet tells the broker what this version of riposte wants of the servers'
 // account.
