@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
 )
 
@@ -304,6 +306,30 @@ func testRoster(t *testing.T, p *place) {
 func TestClusterAnswers(t *testing.T) {
 	p, _ := cluster(t)
 	testDeputy(t, p)
+	t.Run("every server hears who is there", func(t *testing.T) {
+		user, err := p.authority.ServerOptions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := make([]chan *nats.Msg, len(p.urls))
+		for i, url := range p.urls {
+			heard[i] = make(chan *nats.Msg, 4096)
+			server := dial(t, url, user...)
+			if _, err := server.ChanSubscribe(fleet.PresenceSubject("*"), heard[i]); err != nil {
+				t.Fatal(err)
+			}
+			if err := server.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		agent := p.connect(t, p.agent(t, "003").Options())
+		until(t, "all to hear", func() bool {
+			if err := agent.Publish(fleet.PresenceSubject("003"), nil); err != nil {
+				t.Fatal(err)
+			}
+			return !slices.ContainsFunc(heard, func(c chan *nats.Msg) bool { return len(c) == 0 })
+		})
+	})
 }
 
 func TestNodeConfigurationIsJudged(t *testing.T) {

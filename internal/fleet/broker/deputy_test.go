@@ -25,23 +25,50 @@ func testDeputy(t *testing.T, p *place) {
 	if _, err := p.js.Publish(t.Context(), fleet.OrderSubject("all"), []byte("an order")); err != nil {
 		t.Fatal(err)
 	}
-	sub, err := p.server.Subscribe(fleet.SyncSubject("*"), func(m *nats.Msg) { _ = m.Respond([]byte("{}")) })
+	sub, err := p.server.Subscribe(fleet.SyncSubject("*"), func(m *nats.Msg) {
+		if m.Subject != fleet.SyncSubject("001") {
+			t.Errorf("%s arrived", m.Subject)
+		}
+		_ = m.Respond([]byte("{}"))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sub.Unsubscribe()
+	heard := make(chan *nats.Msg, 64)
+	for _, s := range []string{fleet.PresenceSubject("*"), fleet.RekeySubject("*"), "$JS.ACK.>"} {
+		sub, err := p.server.ChanSubscribe(s, heard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Unsubscribe()
+	}
 	if err := p.server.Flush(); err != nil {
 		t.Fatal(err)
 	}
+	until(t, "the server to be heard of where the agent is", func() bool {
+		if err := agent.Publish(fleet.PresenceSubject("001"), []byte("first")); err != nil {
+			t.Fatal(err)
+		}
+		_, err := agent.Request(fleet.SyncSubject("001"), []byte("x"), 20*time.Second)
+		return err == nil && len(heard) > 0
+	})
 	for _, subject := range []string{fleet.EventSubject("001"), fleet.SyncSubject("001")} {
 		for _, reply := range []string{
 			"$KV." + fleet.AgentBucket + ".002", fleet.OrderSubject("all"), "$JS.API.STREAM.PURGE." + fleet.OrderStream,
-			fleet.ReceiptSubject("002"),
+			fleet.ReceiptSubject("002"), fleet.EventSubject("002"), fleet.PresenceSubject("002"), fleet.RekeySubject("002"), fleet.SyncSubject("002"),
 		} {
 			if err := agent.PublishRequest(subject, reply, []byte("x")); err != nil {
 				t.Fatal(err)
 			}
 		}
+	}
+	agent.quiet(t)
+	for _, reply := range []string{"$JS.ACK." + fleet.EventStream + ".x.1.1.1.1.1", "_R_.x", "_GR_.x"} {
+		if err := agent.PublishRequest(fleet.EventSubject("001"), reply, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		agent.refused(t, "Permissions Violation", "Reply")
 	}
 	// What comes back in order comes after all of the above.
 	for _, subject := range []string{fleet.EventSubject("001"), fleet.SyncSubject("001")} {
@@ -49,10 +76,24 @@ func testDeputy(t *testing.T, p *place) {
 			t.Fatal(err)
 		}
 	}
+	// A presence of the agent's own comes after all that was caused before.
+	if err := agent.Publish(fleet.PresenceSubject("001"), []byte("last")); err != nil {
+		t.Fatal(err)
+	}
+	for last := false; !last; {
+		select {
+		case m := <-heard:
+			if last = string(m.Data) == "last"; !last && string(m.Data) != "first" {
+				t.Errorf("%s arrived: %s", m.Subject, m.Data)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the agent's presence is not heard")
+		}
+	}
 	if e, err := kv.Get(t.Context(), "002"); err != nil || string(e.Value()) != "the record of 002" {
 		t.Errorf("the agent wrote into the roster: %v %v", e, err)
 	}
-	for name, want := range map[string]uint64{fleet.OrderStream: 1, fleet.ReceiptStream: 0, fleet.EventStream: 5} {
+	for name, want := range map[string]uint64{fleet.OrderStream: 1, fleet.ReceiptStream: 0, fleet.EventStream: 9} {
 		s, err := p.js.Stream(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)

@@ -46,10 +46,13 @@ func (a *Authority) FleetAccount() (key, claims string) { return publicOf(a.serv
 func (a *Authority) Account() string { return publicOf(a.hosts) }
 
 // The subjects that pass from the hosts to the servers. An answer goes back to
-// the hosts' account, whatever subject was named for it.
+// the hosts' account, whatever subject was named for it. Presence has no answer,
+// but as a stream it would take the answers that an agent has delivered to
+// another's subject for that one's, which a request does not.
 func requests() []string {
 	return []string{
-		fleet.EventSubject("*"), fleet.ReceiptSubject("*"), fleet.SyncSubject("*"), fleet.RekeySubject("*"), fleet.JoinSubject,
+		fleet.EventSubject("*"), fleet.ReceiptSubject("*"), fleet.PresenceSubject("*"), fleet.SyncSubject("*"), fleet.RekeySubject("*"),
+		fleet.JoinSubject,
 	}
 }
 
@@ -69,9 +72,6 @@ func (a *Authority) fleetClaims() *jwt.AccountClaims {
 		})
 	}
 	c.Exports.Add(&jwt.Export{Name: "orders", Subject: jwt.Subject(fleet.LiveSubject(">")), Type: jwt.Stream})
-	c.Imports.Add(&jwt.Import{
-		Name: "presence", Account: publicOf(a.hosts), Subject: jwt.Subject(fleet.PresenceSubject("*")), Type: jwt.Stream,
-	})
 	return c
 }
 
@@ -95,7 +95,6 @@ func (a *Authority) AccountJWT(revoked []string) (string, error) {
 		c.Imports.Add(&jwt.Import{Name: s, Account: servers, Subject: jwt.Subject(s), Type: jwt.Service})
 	}
 	c.Imports.Add(&jwt.Import{Name: "orders", Account: servers, Subject: jwt.Subject(fleet.LiveSubject(">")), Type: jwt.Stream})
-	c.Exports.Add(&jwt.Export{Name: "presence", Subject: jwt.Subject(fleet.PresenceSubject("*")), Type: jwt.Stream})
 	c.SigningKeys.AddScopedSigner(role(a.agents, "agent", maxAgentSubs,
 		[]string{
 			fleet.EventSubject(self), fleet.ReceiptSubject(self), fleet.PresenceSubject(self),
