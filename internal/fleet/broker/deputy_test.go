@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,38 @@ func testDeputy(t *testing.T, p *place) {
 	}
 }
 
+// testHeaders: what an agent writes on its events asks the broker for nothing that
+// the agent may not have, or that touches the events of others.
+func testHeaders(t *testing.T, p *place) {
+	agent := p.connect(t, p.agent(t, "001").Options())
+	for name, value := range map[string]string{
+		"Nats-Rollup": "all", "Nats-TTL": "1s", "Nats-Batch-Id": "x", "Nats-Schedule": "@at 2030-01-01T00:00:00Z", "Nats-Expected-Stream": fleet.OrderStream,
+	} {
+		m := nats.NewMsg(fleet.EventSubject("001"))
+		m.Header.Set(name, value)
+		m.Header.Set("Nats-Batch-Sequence", "1")
+		if r, err := agent.RequestMsg(m, 20*time.Second); err != nil || !strings.Contains(string(r.Data), `"error":`) {
+			t.Errorf("%s: %s: answered %q, %v", name, value, r.Data, err)
+		}
+	}
+	agent.quiet(t)
+	for _, to := range []string{fleet.PresenceSubject("002"), fleet.LiveSubject("all"), fleet.RekeySubject("002"), "$JS.API.STREAM.PURGE." + fleet.OrderStream} {
+		m := nats.NewMsg(fleet.EventSubject("001"))
+		m.Header.Set("Nats-Trace-Dest", to)
+		if err := agent.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+		agent.refused(t, "Permissions Violation", "Publish", `"`+to+`"`)
+	}
+	s, err := p.js.Stream(t.Context(), fleet.EventStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.CachedInfo().State.LastSeq; got != 0 {
+		t.Errorf("%d of them are stored", got)
+	}
+}
+
 func TestEmbedded(t *testing.T) {
 	for name, test := range suite() {
 		t.Run(name, func(t *testing.T) { test(t, embedded(t)) })
@@ -113,7 +146,7 @@ func TestEmbedded(t *testing.T) {
 // suite is what every broker of a fleet must withstand.
 func suite() map[string]func(*testing.T, *place) {
 	return map[string]func(*testing.T, *place){
-		"rights": testRights, "answers": testDeputy, "credentials": testCredentials, "revocation": testRevocation,
+		"rights": testRights, "answers": testDeputy, "headers": testHeaders, "credentials": testCredentials, "revocation": testRevocation,
 		"transport": testTransport, "malformed": testMalformed,
 	}
 }
