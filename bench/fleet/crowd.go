@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"riposte/bench/rig"
 	"riposte/internal/fleet/identity"
 )
 
@@ -26,7 +27,6 @@ const perSwarm = 2500
 
 // crowd is all simulated agents.
 type crowd struct {
-	dir    string
 	swarms []*process
 	size   int
 }
@@ -83,7 +83,7 @@ func (p *process) end() {
 
 // newCrowd makes the processes and their agents, and lets them connect.
 func newCrowd(dir string, list []identity.Credentials, spool int64) (*crowd, error) {
-	c := &crowd{dir: dir, size: len(list)}
+	c := &crowd{size: len(list)}
 	for part := range slices.Chunk(list, perSwarm) {
 		p, err := helper("swarm", 0)
 		if err != nil {
@@ -164,9 +164,9 @@ func connectedOf(a answer) int { return a.Connected }
 func syncedOf(a answer) int    { return a.Synced }
 
 // usage adds up what the processes take.
-func (c *crowd) usage() (sum usage, err error) {
+func (c *crowd) usage() (sum rig.Usage, err error) {
 	for _, p := range c.swarms {
-		u, err := take(p.cmd.Process.Pid)
+		u, err := rig.UsageOf(p.cmd.Process.Pid)
 		if err != nil {
 			return sum, err
 		}

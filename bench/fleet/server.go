@@ -10,47 +10,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"riposte/bench/rig"
 	"riposte/internal/api"
 	"riposte/internal/fleet/identity"
 )
-
-// usage is what a process has taken.
-type usage struct {
-	CPU      time.Duration // user and system
-	Resident int64         // bytes
-	Threads  int
-}
-
-// take reads the usage of a process.
-func take(pid int) (u usage, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return u, err
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	for _, t := range f[11:13] {
-		n, _ := strconv.ParseInt(t, 10, 64) // the kernel writes numbers
-		u.CPU += time.Duration(n) * time.Second / 100
-	}
-	u.Threads, _ = strconv.Atoi(f[17])
-	pages, _ := strconv.ParseInt(f[21], 10, 64)
-	u.Resident = pages * int64(os.Getpagesize())
-	return u, nil
-}
 
 // server is a riposte server with its embedded broker, in files of its own.
 type server struct {
 	bin, dir string
 	client   *api.Client
 	cmd      *exec.Cmd
-	done     chan error
-	ledger   *sql.DB // to look at
+	done     chan struct{} // closed when the process has ended
+	ledger   *sql.DB       // to look at
 }
 
 // usualStore is megabytes of events that the broker stores, so that a disk with
@@ -141,8 +116,11 @@ func (s *server) launch() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	s.done = make(chan error, 1)
-	go func() { s.done <- s.cmd.Wait() }()
+	s.done = make(chan struct{})
+	go func() {
+		_ = s.cmd.Wait() // how it ended stands in its output
+		close(s.done)
+	}()
 	return nil
 }
 
@@ -157,7 +135,7 @@ func (s *server) stop(sig syscall.Signal) {
 	<-s.done
 }
 
-func (s *server) usage() (usage, error) { return take(s.cmd.Process.Pid) }
+func (s *server) usage() (rig.Usage, error) { return rig.UsageOf(s.cmd.Process.Pid) }
 
 // authority opens the keys of the fleet, as root on the server may.
 func (s *server) authority() (*identity.Authority, error) {

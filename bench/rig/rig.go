@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -141,29 +140,15 @@ func (r *Rig) Log() (*os.File, error) {
 
 // Resident is the daemon's resident memory in bytes.
 func (r *Rig) Resident() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", r.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	f := strings.Fields(string(b))
-	n, err := strconv.ParseInt(f[1], 10, 64)
-	return n * int64(os.Getpagesize()), err
+	u, err := UsageOf(r.cmd.Process.Pid)
+	return u.Resident, err
 }
 
 // CPU is the processor time that the daemon has taken since its start, user and
-// system.
+// system; 0 when it has ended.
 func (r *Rig) CPU() time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	var ticks int64
-	for _, f := range strings.Fields(rest)[11:13] { // utime and stime
-		n, _ := strconv.ParseInt(f, 10, 64) // the kernel writes numbers
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / 100 // USER_HZ, which is 100 everywhere
+	u, _ := UsageOf(r.cmd.Process.Pid)
+	return u.CPU
 }
 
 // Line is sshd's line about a wrong password.
