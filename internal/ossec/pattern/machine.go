@@ -13,9 +13,20 @@ const (
 )
 
 func (r *osRegex) match(s string) bool {
-	var room [16]Span
-	_, _, ok := r.find(s, room[:0])
-	return ok
+	if r.capturing {
+		var room [16]Span
+		_, _, ok := r.find(s, room[:0])
+		return ok
+	}
+	for i := range r.alts {
+		if a := &r.alts[i]; !a.plain || a.never {
+			_, _, ok := r.find(s, nil)
+			return ok
+		} else if _, ok := a.matchPlain(s); ok {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
@@ -23,11 +34,12 @@ func (r *osRegex) find(s string, caps []Span) (int, []Span, bool) {
 	for i := range r.alts {
 		a := &r.alts[i]
 		switch {
-		case a.never, !a.hopeful(s):
+		case a.never:
 		case a.plain:
 			if end, ok := a.matchPlain(s); ok {
 				return end, caps, true
 			}
+		case !a.hopeful(s):
 		case !r.capturing:
 			if end, ok := a.run(s, nil, false, &budget); ok {
 				return end, caps, true
@@ -58,7 +70,7 @@ func (a *osAlt) matchPlain(s string) (int, bool) {
 	case n == 0:
 		return 0, !a.final || s == ""
 	case a.begin:
-		return n - 1, !a.final || len(s) == n // hopeful has seen to the rest
+		return n - 1, (len(s) == n || !a.final && len(s) > n) && a.head.is(s, 0)
 	case a.final:
 		return len(s) - 1, len(s) >= n && a.head.is(s, len(s)-n)
 	}
@@ -123,12 +135,16 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 		stop  = n - 1 // the last place to start from
 	)
 	if a.tail != 0 {
-		end := a.lastTail(s)
-		if end < 0 {
+		switch end := strings.IndexByte(s, a.tail); {
+		case end < 0:
 			return 0, false
-		}
-		if !a.begin {
-			stop = end
+		case !a.begin || a.lead != 0:
+			if end = a.lastTail(s); end < 0 {
+				return 0, false
+			}
+			if !a.begin {
+				stop = end
+			}
 		}
 	}
 	for i < n {

@@ -252,11 +252,25 @@ func (p *prog) chooseStart(t *pcreTree, must []string) {
 		}
 		if p.tryFirst = p.first != at0; !p.tryFirst {
 			p.second = f.second(0)
+			p.findRun(pc)
 		}
 	}
 	p.must = finders(must)
 	if p.memoable && !t.utf {
 		p.lead = lead
+	}
+}
+
+// findRun sees whether all matches start with one byte of a set, a run of others
+// and a byte that ends it, as in \s\d+: — that byte is quick to find.
+func (p *prog) findRun(pc int) {
+	if pc+2 >= len(p.code) || p.utf {
+		return
+	}
+	first, run, mark := &p.code[pc], &p.code[pc+1], &p.code[pc+2]
+	if (first.op == opSet || first.op == opByte) && run.op == opRun && run.x == 1 && run.y == 1<<31-1 && mark.op == opByte &&
+		!run.set.has(mark.c) && !run.set.meets(&p.first) {
+		p.start, p.between, p.mark = startRun, run.set, mark.c
 	}
 }
 

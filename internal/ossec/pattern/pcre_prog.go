@@ -21,6 +21,8 @@ type prog struct {
 	empty  bool     // a match may be empty
 	// tryFirst: first is about places other than 0, which is always one to try.
 	tryFirst bool
+	between  *byteSet // startRun
+	mark     byte     // startRun: a byte that is not in between
 }
 
 type searchKind uint8
@@ -30,6 +32,7 @@ const (
 	startAnchored            // only at 0
 	startLit                 // at prefix
 	startSet                 // at a byte of first
+	startRun                 // at a byte of first in front of a run of between and the byte mark
 )
 
 type opcode uint8

@@ -163,6 +163,9 @@ func (p *prog) next(s string, pos int) int {
 		}
 		return -1
 	}
+	if p.start == startRun {
+		return p.nextRun(s, pos)
+	}
 	for p.utf && pos < len(s) && s[pos]&0xC0 == 0x80 {
 		pos++ // inside a character
 	}
@@ -174,6 +177,24 @@ func (p *prog) next(s string, pos int) int {
 		}
 	}
 	return pos
+}
+
+// nextRun is next for startRun.
+func (p *prog) nextRun(s string, pos int) int {
+	for at := pos; ; at++ {
+		k := strings.IndexByte(s[at:], p.mark)
+		if k < 0 {
+			return -1
+		}
+		at += k
+		i := at
+		for i > pos && p.between.has(s[i-1]) {
+			i--
+		}
+		if pos < i && i < at && p.first.has(s[i-1]) {
+			return i - 1
+		}
+	}
 }
 
 // startsWell reports whether there can be a match at the start of s.
