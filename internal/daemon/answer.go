@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"riposte"
@@ -147,6 +148,12 @@ func (d *Daemon) notify(r riposte.Receipt) {
 	}
 }
 
+// rest gives memory back when all is done after a burst.
+func (d *Daemon) rest() {
+	d.recent.clear()
+	debug.FreeOSMemory()
+}
+
 // recent keeps the latest orders at hand, so that their receipts need no look
 // into the journal.
 type recent struct {
@@ -171,6 +178,13 @@ func (c *recent) add(orders []riposte.Order) {
 		delete(c.byID, c.queue[0])
 		c.queue = c.queue[1:]
 	}
+}
+
+// clear forgets all.
+func (c *recent) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byID, c.queue = nil, nil
 }
 
 func (c *recent) get(id string) *riposte.Order {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 
 	"riposte"
@@ -60,7 +59,7 @@ func (d *Daemon) open(w *World) (err error) {
 		Journal: d.journal, Guard: d.guard, Resolve: d.resolve, Mechanisms: d.mechanisms(),
 		Host: id, Observe: d.observes, OnStop: executor.OnStop(s.OnStop),
 		ForgetAfter: s.Ladder.ForgetAfter, Notify: d.notify, Log: d.log, Boot: host.Boot(), Elapsed: host.SinceBoot(),
-		Rest: debug.FreeOSMemory,
+		Rest: d.rest,
 	})
 	if d.aggregate, err = d.newAggregator(s); err != nil {
 		return err

@@ -165,8 +165,13 @@ func (x *Executor) takeRest() {
 		return
 	}
 	x.sinceRest = 0
-	x.out, x.pushed = nil, nil // as large as the burst was
-	x.workers.Go(x.o.Rest)
+	x.out, x.pushed, x.known = nil, nil, offenders{} // as large as the burst was
+	x.workers.Go(func() {
+		if err := x.o.Journal.Rest(); err != nil {
+			x.o.Log.Warn("after a burst", "error", err)
+		}
+		x.o.Rest()
+	})
 }
 
 // restless reports whether a rest is due as soon as there is time for it.

@@ -289,8 +289,13 @@ func openRead(path string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(3)
+	db.SetMaxIdleConns(maxIdle)
 	return db, nil
 }
+
+// maxIdle is how many connections stay open, each with its page cache, while
+// nobody asks anything.
+const maxIdle = 2
 
 // takeLock keeps a second riposte off the same journal: an exclusive
 // transaction on a file of its own, which the system ends when the process
