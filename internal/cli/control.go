@@ -14,6 +14,7 @@ import (
 
 	"riposte"
 	"riposte/internal/api"
+	"riposte/internal/fleet"
 )
 
 // table prints rows in columns. Cells may be foreign: another host's words, say.
@@ -52,35 +53,36 @@ func offence(rung int) string {
 
 func newListCommand(e *env) *cobra.Command {
 	var f api.Filter
-	fleet := false
+	hosts := false
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "What is in force now, and until when",
 		Args:  args(none),
 		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
 			list := c.InForce
-			if fleet {
+			if hosts {
 				list = c.FleetInForce
 			}
 			blocks, err := list(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
-			return e.print(blocks, func(w io.Writer) { printBlocks(w, blocks, fleet, time.Now()) })
+			return e.print(blocks, func(w io.Writer) { printBlocks(w, blocks, hosts, time.Now()) })
 		}),
 	}
-	cmd.Flags().BoolVar(&fleet, "fleet", false, "on a server: on all hosts")
+	cmd.Flags().BoolVar(&hosts, "fleet", false, "on a server: on all hosts")
 	filterFlags(cmd, &f)
 	return cmd
 }
 
-func printBlocks(w io.Writer, blocks []api.Block, fleet bool, now time.Time) {
+// printBlocks lists what is in force, with a column of hosts or without.
+func printBlocks(w io.Writer, blocks []api.Block, hosts bool, now time.Time) {
 	if len(blocks) == 0 {
 		fmt.Fprintln(w, "nothing is in force")
 		return
 	}
 	rows := [][]string{{"TARGET", "RESPONSE", "MECHANISM", "SINCE", "ENDS", "OFFENCE", "BECAUSE OF"}}
-	if fleet {
+	if hosts {
 		rows[0] = slices.Insert(rows[0], 0, "HOST")
 	}
 	for _, b := range blocks {
@@ -93,7 +95,7 @@ func printBlocks(w io.Writer, blocks []api.Block, fleet bool, now time.Time) {
 			target += fmt.Sprintf(" (%d addresses)", b.Addresses)
 		}
 		row := []string{target, b.Command, b.Mechanism, when(b.Since), end, offence(b.Rung), b.By}
-		if fleet {
+		if hosts {
 			row = slices.Insert(row, 0, hostName(b.Host))
 		}
 		rows = append(rows, row)
@@ -127,18 +129,23 @@ func printReceipts(w io.Writer, rs []riposte.Receipt) {
 		fmt.Fprintln(w, "nothing on record")
 		return
 	}
-	fleet := slices.ContainsFunc(rs, func(r riposte.Receipt) bool { return r.Host != "000" && r.Host != "" })
+	hosts := elsewhere(rs)
 	rows := [][]string{{"TIME", "OUTCOME", "TARGET", "RESPONSE", "MECHANISM", "BECAUSE OF", "WORDS"}}
 	for _, r := range rs {
 		rows = append(rows, []string{when(r.Time), r.Outcome.String(), r.Target.String(), r.Command, r.Mechanism, r.By, words(r)})
 	}
-	if fleet {
+	if hosts {
 		rows[0] = slices.Insert(rows[0], 0, "HOST")
 		for i, r := range rs {
 			rows[i+1] = slices.Insert(rows[i+1], 0, hostName(r.Host))
 		}
 	}
 	table(w, rows)
+}
+
+// elsewhere reports whether a receipt is another host's.
+func elsewhere(rs []riposte.Receipt) bool {
+	return slices.ContainsFunc(rs, func(r riposte.Receipt) bool { return r.Host != fleet.Server && r.Host != "" })
 }
 
 // words says what a receipt adds to its outcome.
@@ -179,9 +186,7 @@ func printWhy(w io.Writer, why api.Why) {
 		fmt.Fprintf(w, "nothing on record about %s\n", why.Target)
 		return
 	}
-	fleet := slices.ContainsFunc(why.Orders, func(o api.WhyOrder) bool {
-		return slices.ContainsFunc(o.Receipts, func(r riposte.Receipt) bool { return r.Host != "000" && r.Host != "" })
-	})
+	hosts := slices.ContainsFunc(why.Orders, func(o api.WhyOrder) bool { return elsewhere(o.Receipts) })
 	for i, o := range why.Orders {
 		if i > 0 {
 			fmt.Fprintln(w)
@@ -196,7 +201,7 @@ func printWhy(w io.Writer, why api.Why) {
 		fmt.Fprintf(w, "  response   %s\n", visible(fmt.Sprintf("%s on %s, because of %s", o.Order.Command.Name, o.Order.Target, o.Order.By)))
 		for _, r := range o.Receipts {
 			line := fmt.Sprintf("  %-10s %s", r.Outcome, r.Time.Local().Format("2006-01-02 15:04:05.000"))
-			if fleet {
+			if hosts {
 				line += " on " + hostName(r.Host)
 			}
 			if r.Mechanism != "" {

@@ -16,6 +16,7 @@ import (
 
 	"riposte/internal/api"
 	"riposte/internal/daemon"
+	"riposte/internal/fleet"
 	"riposte/internal/fleet/broker"
 	"riposte/internal/fleet/identity"
 	"riposte/internal/fleet/link"
@@ -405,7 +406,7 @@ func follow(ctx context.Context, e *env, c *api.Client, order string) error {
 
 // hostName is how a list names a host.
 func hostName(id string) string {
-	if id == "000" {
+	if id == fleet.Server {
 		return "server"
 	}
 	return id

@@ -61,7 +61,8 @@ func newRoleCommand(e *env, role daemon.Role) *cobra.Command {
 			o := daemon.Options{
 				Role: role, Settings: s, Again: again, Version: version, Log: logger(e, s), Hangup: hangups(),
 				Ready: func(st api.Status) {
-					e.ready(st, !stdin && role != daemon.Agent && (role == daemon.Alone || len(s.Fleet.Brokers) == 0))
+					answers := role == daemon.Alone || role == daemon.Server && len(s.Fleet.Brokers) == 0
+					e.ready(st, answers && !stdin)
 				},
 			}
 			if stdin {
