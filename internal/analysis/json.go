@@ -30,18 +30,21 @@ func jsonSlots() map[string]ruleset.Slot {
 // jsonName is what is known of a key path.
 type jsonName struct {
 	name string
-	id   int32 // in Set.Fields, -1
-	slot int8  // -1: a dynamic field
+	id   int32     // in Set.Fields, -1
+	slot int8      // -1: a dynamic field
+	next *jsonName // what came behind it the last time: records of a kind have the same keys
 }
 
 // jsonReader flattens one record at a time.
 type jsonReader struct {
 	set   *ruleset.Set
 	slots map[string]ruleset.Slot
-	names map[string]jsonName
+	names map[string]*jsonName
 	key   []byte // path of the value being read
 	fold  []byte
-	pairs []jsonPair
+	last  *jsonName // of the value before
+	odd   jsonName  // the last path that is not worth remembering
+	found []slotValue
 
 	r       *record
 	s       string
@@ -50,36 +53,34 @@ type jsonReader struct {
 	csv     bool // arrays are joined by commas
 }
 
-type jsonPair struct {
-	jsonName
+// slotValue is a value for a slot.
+type slotValue struct {
+	slot  ruleset.Slot
 	value string
 }
 
 func newJSONReader(set *ruleset.Set) *jsonReader {
-	return &jsonReader{set: set, slots: jsonSlots(), names: map[string]jsonName{}}
+	return &jsonReader{set: set, slots: jsonSlots(), names: map[string]*jsonName{}, last: &jsonName{}}
 }
 
 // read flattens text into the fields of r. It does nothing when text does not
 // begin with an object, and reports whether it did.
 func (j *jsonReader) read(r *record, text string, d *ruleset.Decoder) bool {
 	j.r, j.s, j.i = r, text, 0
-	j.key, j.pairs = j.key[:0], j.pairs[:0]
+	j.key, j.found = j.key[:0], j.found[:0]
 	j.discard, j.csv = d.NullDiscard, d.CSV
 	if strings.HasPrefix(text, "\xef\xbb\xbf") {
 		j.i = 3
 	}
 	j.space()
+	fields := len(r.fields)
 	ok := j.peek() == '{' && j.object(1)
 	if ok {
-		for i := range j.pairs {
-			p := &j.pairs[i]
-			switch {
-			case p.slot >= 0:
-				r.set(ruleset.Slot(p.slot), p.value)
-			case len(r.fields) < j.set.MaxFields:
-				r.fields = append(r.fields, field{p.name, p.value, p.id})
-			}
+		for _, f := range j.found {
+			r.set(f.slot, f.value)
 		}
+	} else {
+		r.fields = r.fields[:fields]
 	}
 	j.r, j.s = nil, ""
 	return ok
@@ -204,16 +205,30 @@ func (j *jsonReader) scalar() (string, bool) {
 
 // add stores a value under the current path.
 func (j *jsonReader) add(value string) {
-	n, ok := j.names[string(j.key)]
-	if !ok {
-		n = j.learn()
+	n := j.last.next
+	if n == nil || n.name != string(j.key) {
+		if n = j.names[string(j.key)]; n == nil {
+			n = j.learn()
+		}
+		if n != &j.odd {
+			j.last.next = n
+		}
 	}
-	j.pairs = append(j.pairs, jsonPair{n, value})
+	if n != &j.odd {
+		j.last = n
+	}
+	switch r := j.r; {
+	case n.slot >= 0:
+		j.found = append(j.found, slotValue{ruleset.Slot(n.slot), value})
+	case len(r.fields) < j.set.MaxFields:
+		r.fields = append(r.fields, field{n.name, value, n.id})
+	}
 }
 
 // learn finds out about a path that was not met before.
-func (j *jsonReader) learn() jsonName {
-	n := jsonName{slot: -1}
+func (j *jsonReader) learn() *jsonName {
+	n := &j.odd
+	*n = jsonName{slot: -1}
 	if s, ok := j.slots[string(j.key)]; ok {
 		n.slot = int8(s)
 	}
@@ -229,8 +244,9 @@ func (j *jsonReader) learn() jsonName {
 		return n
 	}
 	n.name = string(j.key)
-	j.names[n.name] = n
-	return n
+	known := *n
+	j.names[known.name] = &known
+	return &known
 }
 
 // joined reads an array as its scalars with commas between.

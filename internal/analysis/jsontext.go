@@ -34,7 +34,7 @@ func quoteOrBackslash(s string, i int) int {
 		v := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
 			uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
 		quote, back := v^'"'*each, v^'\\'*each
-		if found := ((quote-each)&^quote | (back-each)&^back) & top; found != 0 {
+		if found := ((quote - each) | (back - each)) &^ v & top; found != 0 { // neither of them is beyond ASCII
 			return i + bits.TrailingZeros64(found)>>3
 		}
 	}

@@ -270,8 +270,10 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 			if first == unset {
 				first = i
 			}
-			last = i
-			i++
+			for i++; i < n && cells[j].lit == lower[s[i]] && cells[j].kind == cellByte && s[i] != 0; i++ {
+				j++
+			}
+			last = i - 1
 			continue
 		}
 		if used > 0 {
