@@ -101,3 +101,12 @@ func (c *Codec) unpack(b []byte, format byte, to *[]byte) (epoch, n uint64, err 
 	}
 	return binary.BigEndian.Uint64(b[1:]), binary.BigEndian.Uint64(b[9:]), nil
 }
+
+// Numbers returns the epoch and the number of a packed message, whatever else is
+// in it.
+func Numbers(packed []byte) (epoch, n uint64, err error) {
+	if len(packed) < packedHead {
+		return 0, 0, fmt.Errorf("the number of a message of %d bytes: %w", len(packed), ErrMalformed)
+	}
+	return binary.BigEndian.Uint64(packed[1:]), binary.BigEndian.Uint64(packed[9:]), nil
+}

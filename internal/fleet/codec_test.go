@@ -100,6 +100,12 @@ func TestStamp(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
+	if epoch, n, err := Numbers(packed); epoch != 3 || n != 4 || err != nil {
+		t.Errorf("numbers %d and %d, %v", epoch, n, err)
+	}
+	if _, _, err := Numbers(packed[:16]); !errors.Is(err, ErrMalformed) {
+		t.Errorf("the numbers of a message that is too short: %v", err)
+	}
 	if err := Stamp(packed[:16], 1, 1); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a message that is too short was numbered: %v", err)
 	}

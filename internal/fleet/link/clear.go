@@ -18,8 +18,11 @@ func (e *Events) keepRoom(ctx context.Context) {
 		at := e.at
 		e.mu.Unlock()
 		var again <-chan time.Time
-		if err := e.makeRoom(ctx, at, &short); err != nil && ctx.Err() == nil {
+		done, err := e.makeRoom(ctx, at, &short)
+		if err != nil && ctx.Err() == nil {
 			e.s.o.Log.Warn("there may be no room for new events", "error", err)
+		}
+		if !done {
 			again = time.After(time.Second)
 		}
 		select {
@@ -35,28 +38,41 @@ func (e *Events) keepRoom(ctx context.Context) {
 // broker would otherwise have no room for new ones: to take over a server that
 // stopped, with what its rules remembered, matters less than to judge what
 // happens now. Events that are not judged are never cleared: agents wait with
-// theirs.
-func (e *Events) makeRoom(ctx context.Context, at judged, short *bool) error {
+// theirs. done is false while there is more to clear, which was not read yet.
+func (e *Events) makeRoom(ctx context.Context, at judged, short *bool) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	info, err := e.s.events.Info(ctx)
 	if err != nil {
-		return fmt.Errorf("look at the store of events: %w", err)
+		return false, fmt.Errorf("look at the store of events: %w", err)
 	}
-	to := roomFrom(info.State, info.Config.MaxBytes, at.Seq)
-	if to == 0 {
+	wanted := roomFrom(info.State, info.Config.MaxBytes, at.Seq)
+	if wanted == 0 {
 		*short = false
-		return nil
+		return true, nil
 	}
 	if !*short {
 		*short = true
 		e.s.o.Log.Warn("the store of events is too small for what the rules look back to: a server that starts anew remembers less",
 			"bytes", info.State.Bytes, "of", info.Config.MaxBytes, "hint", "raise fleet.store_mb")
 	}
-	if err := e.s.events.Purge(ctx, jetstream.WithPurgeSequence(to)); err != nil {
-		return fmt.Errorf("make room for events: %w", err)
+	to := min(wanted, e.read.Load()+1)
+	if to <= info.State.FirstSeq {
+		return false, nil
 	}
-	return nil
+	if err := e.clear(ctx, to); err != nil {
+		return false, fmt.Errorf("make room for events: %w", err)
+	}
+	return to == wanted, nil
+}
+
+// clear clears judged events up to a place in the stream, not including it. That
+// they were judged is on record before.
+func (e *Events) clear(ctx context.Context, to uint64) error {
+	if err := e.shared.save(ctx); err != nil {
+		return err
+	}
+	return e.s.events.Purge(ctx, jetstream.WithPurgeSequence(to))
 }
 
 // roomFrom returns the sequence up to which (not including) messages are to go, so

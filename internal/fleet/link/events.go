@@ -56,6 +56,9 @@ type Events struct {
 	replayed uint64
 	marks    []judged // one a few seconds, for the clearing
 	agents   map[string]*history
+	since    time.Time // what was judged before is not remembered by rules
+	shared   *shared
+	read     atomic.Uint64 // place in the stream of the last message that was read
 	settled  chan struct{}
 	moved    chan struct{} // at has moved
 	once     sync.Once
@@ -65,7 +68,8 @@ type Events struct {
 // Events returns the events of the fleet. positions are those that Run's batches
 // had when they were stored last.
 func (s *Server) Events(positions map[string]string) *Events {
-	return &Events{s: s, positions: positions, agents: map[string]*history{}, settled: make(chan struct{}), moved: make(chan struct{}, 1)}
+	return &Events{s: s, positions: positions, agents: map[string]*history{}, shared: &shared{s: s, of: map[string]history{}},
+		settled: make(chan struct{}), moved: make(chan struct{}, 1)}
 }
 
 // Replayed reports whether the event with this number had been judged before
@@ -87,11 +91,8 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	room.Go(func() { e.keepRoom(ctx) })
-	from := bySequence(e.at.Seq + 1)
-	if e.at.Seq > 0 && e.s.o.KeepFor > 0 {
-		from = byTime(e.at.Time.Add(-e.s.o.KeepFor))
-	}
-	live := e.at.Seq == 0
+	from := bySequence(1) // what is there: rules do not look back to all of it, but it was judged
+	live := e.replayed == 0
 	if live {
 		e.restore()
 	}
@@ -102,6 +103,7 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 				live = true
 				e.restore()
 			}
+			defer e.read.Store(seq)
 			return e.send(ctx, m, seq, out)
 		})
 		if ctx.Err() != nil {
@@ -171,14 +173,15 @@ func (e *Events) load(ctx context.Context) error {
 		}
 	}
 	e.mu.Lock()
-	e.at, e.replayed = at, at.Seq
+	e.at, e.replayed, e.since = at, at.Seq, at.Time.Add(-e.s.o.KeepFor)
 	e.mu.Unlock()
-	return nil
+	return e.shared.load(ctx)
 }
 
 // restore adds what is on record about the agents' messages to what the replay
 // showed.
 func (e *Events) restore() {
+	e.shared.each(func(agent string, h history) { e.history(agent).join(h) })
 	for key, text := range e.positions {
 		id, ok := strings.CutPrefix(key, windowPrefix)
 		if !ok {
@@ -190,6 +193,7 @@ func (e *Events) restore() {
 			continue
 		}
 		e.history(id).join(stored)
+		e.shared.note(id, stored)
 	}
 	e.once.Do(func() { close(e.settled) })
 }
@@ -232,12 +236,27 @@ func parsePosition(text string) (seq uint64, ns int64, h history, err error) {
 func (e *Events) batch(m jetstream.Msg, seq uint64) (*riposte.Batch, error) {
 	id := tail(m.Subject())
 	b := &riposte.Batch{Source: windowPrefix + id}
+	var at time.Time
+	if meta, err := m.Metadata(); err == nil {
+		at = meta.Timestamp
+	}
+	known := e.history(id)
+	if seq <= e.replayed {
+		epoch, n, err := fleet.Numbers(m.Data())
+		if err != nil {
+			return nil, err
+		}
+		first := known.take(epoch, n)
+		e.shared.note(id, *known)
+		if !first || !at.After(e.since) {
+			return nil, nil
+		}
+	}
 	ev, err := e.s.codec.DecodeEvents(m.Data())
 	if err != nil {
 		return nil, err
 	}
-	known := e.history(id)
-	if !known.take(ev.Epoch, ev.N) {
+	if seq > e.replayed && !known.take(ev.Epoch, ev.N) {
 		return nil, nil // it was here before
 	}
 	name, ip, ok := e.s.agent(id)
@@ -260,10 +279,6 @@ func (e *Events) batch(m jetstream.Msg, seq uint64) (*riposte.Batch, error) {
 			b.Events = append(b.Events, event)
 		}
 	}
-	var at time.Time
-	if meta, err := m.Metadata(); err == nil {
-		at = meta.Timestamp
-	}
 	b.Position = fmt.Sprintf("%d %d %s", seq, at.UnixNano(), known)
 	return b, nil
 }
@@ -272,17 +287,20 @@ func (e *Events) batch(m jetstream.Msg, seq uint64) (*riposte.Batch, error) {
 // broker: from there on another server would go on. It also clears what no rule
 // looks back to.
 func (e *Events) Judged(ctx context.Context, positions map[string]string) error {
+	histories := map[string]history{}
 	e.mu.Lock()
 	at := e.at
 	for key, text := range positions {
-		if !strings.HasPrefix(key, windowPrefix) {
+		id, ok := strings.CutPrefix(key, windowPrefix)
+		if !ok {
 			continue
 		}
-		seq, ns, _, err := parsePosition(text)
+		seq, ns, h, err := parsePosition(text)
 		if err != nil {
 			e.mu.Unlock()
 			return fmt.Errorf("position of %s: %w", key, err)
 		}
+		histories[id] = h
 		if seq > at.Seq {
 			at = judged{Seq: seq, Time: time.Unix(0, ns).UTC()}
 		}
@@ -302,6 +320,9 @@ func (e *Events) Judged(ctx context.Context, positions map[string]string) error 
 	if err != nil {
 		return fmt.Errorf("store how far events are judged: %w", err)
 	}
+	for id, h := range histories {
+		e.shared.note(id, h)
+	}
 	e.mu.Lock()
 	e.at, e.rev = at, rev
 	clear := e.clearing(at)
@@ -311,7 +332,7 @@ func (e *Events) Judged(ctx context.Context, positions map[string]string) error 
 	default: // it has not looked yet
 	}
 	if clear > 0 {
-		if err := e.s.events.Purge(ctx, jetstream.WithPurgeSequence(clear)); err != nil {
+		if err := e.clear(ctx, clear); err != nil {
 			return fmt.Errorf("clear judged events: %w", err)
 		}
 	}

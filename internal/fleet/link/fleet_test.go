@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"riposte"
@@ -73,7 +74,7 @@ func (b *bed) server(name string, change ...func(*ServerOptions)) *member {
 	m.end = sync.OnceFunc(func() {
 		m.Server.Close()
 		cancel()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, nats.ErrConnectionClosed) {
 			b.t.Error(err)
 		}
 		if m.led != nil {

@@ -27,11 +27,6 @@ func bySequence(from uint64) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1)}
 }
 
-// byTime is where a reader begins: at what was stored then.
-func byTime(from time.Time) jetstream.ConsumerConfig {
-	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from}
-}
-
 // follow hands over the messages of a stream in their order and each once, until
 // ctx ends or do fails, or with an error when the broker does not go on, or left
 // something out: the caller begins again behind what it has. (NATS' own ordered
