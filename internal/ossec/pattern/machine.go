@@ -135,15 +135,12 @@ func (a *osAlt) run(s string, marks []Span, capturing bool, budget *int) (int, b
 		stop  = n - 1 // the last place to start from
 	)
 	if a.tail != 0 {
-		switch end := strings.IndexByte(s, a.tail); {
-		case end < 0:
+		if strings.IndexByte(s, a.tail) < 0 {
 			return 0, false
-		case !a.begin || a.lead != 0:
-			if end = a.lastTail(s); end < 0 {
+		}
+		if a.lead != 0 || !a.begin && a.head.lit == "" {
+			if stop = a.lastTail(s); stop < 0 {
 				return 0, false
-			}
-			if !a.begin {
-				stop = end
 			}
 		}
 	}

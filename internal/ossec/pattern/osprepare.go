@@ -198,7 +198,7 @@ func (a *osAlt) findTail() {
 // those only from the literal.
 func (a *osAlt) findLead(j int) {
 	a.lead = 0
-	if j < 7 || a.cells[j-1].lit != '+' || a.cells[j-3].quant != '+' || a.cells[j-7].quant == 0 {
+	if a.begin || j < 7 || a.cells[j-1].lit != '+' || a.cells[j-3].quant != '+' || a.cells[j-7].quant == 0 {
 		return
 	}
 	between, lead := classSet(a.cells[j-3].mask), &a.cells[j-4]
