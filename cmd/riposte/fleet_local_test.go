@@ -31,13 +31,18 @@ func localAndAll(seconds int) string {
 `, seconds)
 }
 
-// judgesItself has an agent judge what it reads, by the server's configuration
-// and rules.
-func (st *station) judgesItself(conf string) {
+// judgesItself has an agent judge what it reads. It has no responses of its own
+// but one that its server does not want.
+func (st *station) judgesItself() {
 	st.t.Helper()
 	st.stop(syscall.SIGTERM)
 	st.write("riposte.yaml", st.read("riposte.yaml")+"fleet: {analyse: true}\n")
-	st.write("ossec.conf", conf+fmt.Sprintf("<ossec_config><localfile><log_format>syslog</log_format><location>%s</location></localfile></ossec_config>\n", st.log()))
+	st.write("ossec.conf", fmt.Sprintf(`<ossec_config>
+  <localfile><log_format>syslog</log_format><location>%s</location></localfile>
+  <command><name>firewall-drop</name><executable>firewall-drop.sh</executable><expect>srcip</expect></command>
+  <active-response><command>firewall-drop</command><location>local</location><level>3</level></active-response>
+</ossec_config>
+`, st.log()))
 	st.start()
 }
 
@@ -50,7 +55,7 @@ func TestFleetLocal(t *testing.T) {
 	conf := localAndAll(seconds)
 	r := newRegion(t, 2, conf, "")
 	one, two := r.agents[0], r.agents[1]
-	one.judgesItself(conf)
+	one.judgesItself()
 	r.connected()
 	if status := one.run("status"); !strings.Contains(status, "judges what it reads by its own rules") || !strings.Contains(status, "firewall-drop") {
 		t.Errorf("status does not say that it judges:\n%s", status)
@@ -182,6 +187,18 @@ func TestFleetLocal(t *testing.T) {
 		}
 		return false
 	})
+
+	// The server wants another response, and the agent goes by it at once.
+	r.server.write("ossec.conf", strings.Replace(r.server.read("ossec.conf"), "<rules_id>5716,5760</rules_id>", "<rules_group>authentication_failed</rules_group>", 1))
+	r.server.run("reload")
+	eventually(t, long, "the agent goes by the server's new response", func() bool {
+		return strings.Contains(one.run("status"), "authentication_failed")
+	})
+	r.server.stop(syscall.SIGTERM)
+	one.sees(failedFrom(addr(10), 106))
+	one.holds("firewall-drop", addr(10).String())
+	r.serve()
+	r.connected()
 
 	// From now on it is the server's again.
 	one.stop(syscall.SIGTERM)

@@ -20,7 +20,6 @@ import (
 	"riposte/internal/enforce/mail"
 	"riposte/internal/enforce/script"
 	"riposte/internal/enforce/webhook"
-	"riposte/internal/fleet"
 	"riposte/internal/guard"
 	"riposte/internal/host"
 	"riposte/internal/ossec"
@@ -150,16 +149,6 @@ func guardBounds(s *settings.Settings) guard.Bounds {
 	o := guard.Options{WidestV4: s.Guard.WidestIPv4, WidestV6: s.Guard.WidestIPv6, Limit: guard.Limit(s.Guard.Limit),
 		Limits: map[string]guard.Limit{}, Breaker: guard.Breaker(s.Guard.Breaker)}
 	for name, l := range s.Guard.Limits {
-		o.Limits[name] = guard.Limit(l)
-	}
-	return o.Bounds()
-}
-
-// bundleBounds are the bounds that the server asks for.
-func bundleBounds(b *fleet.Bundle) guard.Bounds {
-	o := guard.Options{WidestV4: b.WidestV4, WidestV6: b.WidestV6, Limit: guard.Limit(b.Limit), Limits: map[string]guard.Limit{},
-		Breaker: guard.Breaker{Targets: b.Breaker.Targets, Within: b.Breaker.Within, Cooldown: b.Breaker.Cooldown}}
-	for name, l := range b.Limits {
 		o.Limits[name] = guard.Limit(l)
 	}
 	return o.Bounds()

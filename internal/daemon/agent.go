@@ -2,17 +2,13 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -26,8 +22,6 @@ import (
 	"riposte/internal/fleet/identity"
 	"riposte/internal/fleet/link"
 	"riposte/internal/fleet/spool"
-	"riposte/internal/guard"
-	"riposte/internal/host"
 	"riposte/internal/settings"
 )
 
@@ -278,101 +272,6 @@ func (a *agent) positions(stored map[string]string) map[string]string {
 	}
 	maps.Copy(out, a.spool.Positions())
 	return out
-}
-
-const bundleFile = "bundle.json"
-
-func (a *agent) storedBundle() (*fleet.Bundle, error) {
-	b, err := os.ReadFile(filepath.Join(a.dir, bundleFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := new(fleet.Bundle)
-	if err := json.Unmarshal(b, out); err != nil {
-		return nil, err
-	}
-	if _, err := bundleEntries(out); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// bundleEntries reads the allow list of a bundle.
-func bundleEntries(b *fleet.Bundle) ([]guard.Entry, error) {
-	if b == nil {
-		return nil, nil
-	}
-	var out []guard.Entry
-	for _, text := range b.Allow {
-		not := len(text) > 0 && text[0] == '!'
-		if not {
-			text = text[1:]
-		}
-		e, err := guard.ParseEntry(text)
-		if err != nil {
-			return nil, fmt.Errorf("allow list: %w", err)
-		}
-		e.Not, e.Source = not, "the server's configuration, version "+strconv.FormatUint(b.Version, 10)
-		out = append(out, e)
-	}
-	if b.WidestV4 < 0 || b.WidestV4 > 32 || b.WidestV6 < 0 || b.WidestV6 > 128 {
-		return nil, fmt.Errorf("widest prefixes of /%d and /%d: expected at most 32 and 128", b.WidestV4, b.WidestV6)
-	}
-	if b.Breaker.Targets < 0 || b.Breaker.Within < 0 || b.Breaker.Cooldown < 0 || b.Breaker.Targets > 0 && b.Breaker.Within == 0 {
-		return nil, fmt.Errorf("a breaker of %d targets within %v", b.Breaker.Targets, b.Breaker.Within)
-	}
-	for name, percent := range b.Canary {
-		if percent < 0 || percent > 100 {
-			return nil, fmt.Errorf("canary %s of %d %%: expected 0 to 100", name, percent)
-		}
-	}
-	return out, nil
-}
-
-// use checks the server's configuration, uses it and stores it. After an error
-// the one before is in use.
-func (a *agent) use(ctx context.Context, b fleet.Bundle) error {
-	if _, err := bundleEntries(&b); err != nil {
-		return err
-	}
-	before := a.bundle.Swap(&b)
-	err := a.d.applyGuard(ctx, a.d.world.Load())
-	if err == nil {
-		var text []byte
-		if text, err = json.MarshalIndent(b, "", "  "); err == nil {
-			err = host.ReplaceFile(filepath.Join(a.dir, bundleFile), append(text, '\n'), 0o600)
-		}
-	}
-	if err != nil {
-		a.bundle.Store(before)
-		return errors.Join(err, a.d.applyGuard(ctx, a.d.world.Load()))
-	}
-	a.log.Info("uses the server's configuration", "version", b.Version)
-	return nil
-}
-
-// observes reports whether the server wants a command only observed here.
-func (a *agent) observes(command string) bool {
-	b := a.bundle.Load()
-	if b == nil {
-		return false
-	}
-	if slices.Contains(b.Observe, command) {
-		return true
-	}
-	percent, ok := b.Canary[command]
-	return ok && !chosen(a.credentials.ID, command, percent)
-}
-
-// chosen reports whether an agent is among so many of a hundred that try a
-// command out. It is always the same ones, and others for another command.
-func chosen(id, command string, percent int) bool {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(command + "\x00" + id)) // never fails
-	return int(h.Sum32()>>8%100) < percent
 }
 
 // words says how the link is.

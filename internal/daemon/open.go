@@ -44,6 +44,11 @@ func (d *Daemon) open(w *World) (err error) {
 		if err := d.openAgent(s); err != nil {
 			return err
 		}
+		if d.analyses() {
+			if err := d.agent.central(w); err != nil {
+				return err
+			}
+		}
 		id, peers, managers = d.agent.credentials.ID, d.agent.peers, d.agent.servers
 	}
 	if d.guard, err = newGuard(s, w.Config, peers); err != nil {
@@ -100,7 +105,25 @@ func (d *Daemon) load(s *settings.Settings) (*World, error) {
 	if !d.analyses() {
 		return LoadAgent(s, &d.ids)
 	}
-	return Load(s, &d.ids)
+	w, err := Load(s, &d.ids)
+	if err == nil && d.agent != nil {
+		err = d.agent.central(w)
+	}
+	return w, err
+}
+
+// answerAnew has the analysis answer by the responses that the servers want now.
+func (d *Daemon) answerAnew() error {
+	d.reload.Lock()
+	defer d.reload.Unlock()
+	w := *d.world.Load()
+	w.answerByItself(&d.ids)
+	if err := d.agent.central(&w); err != nil {
+		return err
+	}
+	d.world.Store(&w)
+	d.pipeline.Swap(w.Engine(true, d.facts.Add))
+	return nil
 }
 
 // analyses reports whether events are judged here. A reload does not change it.

@@ -15,7 +15,6 @@ import (
 
 	"riposte"
 	"riposte/internal/alertlog"
-	"riposte/internal/fleet"
 	"riposte/internal/fleet/broker"
 	"riposte/internal/fleet/identity"
 	"riposte/internal/fleet/ledger"
@@ -293,38 +292,6 @@ func (s *server) note(action, by, text string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return s.d.executor.Note(ctx, action, by, text)
-}
-
-// pushBundle makes the guard of this server's configuration the agents', too.
-func (s *server) pushBundle(ctx context.Context, w *World) error {
-	l := s.link.Load()
-	if l == nil || s.broker == nil && !l.Leads() {
-		return nil // who leads does
-	}
-	g := &w.Settings.Guard
-	b := fleet.Bundle{
-		Limit: fleet.Limit(g.Limit), Limits: map[string]fleet.Limit{}, Breaker: fleet.Breaker{Targets: g.Breaker.Targets, Within: g.Breaker.Within, Cooldown: g.Breaker.Cooldown},
-		WidestV4: g.WidestIPv4, WidestV6: g.WidestIPv6, Observe: w.Settings.Observe, Canary: w.Settings.Fleet.Canary,
-	}
-	for name, limit := range g.Limits {
-		b.Limits[name] = fleet.Limit(limit)
-	}
-	b.Allow = append(b.Allow, w.Settings.Allow...)
-	for _, a := range w.Config.Global.AllowList {
-		switch {
-		case a.Not:
-			b.Allow = append(b.Allow, "!"+cmp.Or(a.Name, a.Prefix.String()))
-		case a.Name != "":
-			b.Allow = append(b.Allow, a.Name)
-		default:
-			b.Allow = append(b.Allow, a.Prefix.String())
-		}
-	}
-	version, err := l.SetBundle(ctx, b)
-	if err == nil {
-		s.log.Info("the agents' configuration", "version", version)
-	}
-	return err
 }
 
 // words says how the fleet is.

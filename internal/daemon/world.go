@@ -102,15 +102,20 @@ func (w *World) load(o check.Options, ids *response.IDs) error {
 	if w.Report.Failed() || w.Set == nil {
 		return ErrConfig
 	}
-	w.Config = w.Report.Config
+	w.answerByItself(ids)
 	w.ConfigName = w.Report.File
 	if strings.HasPrefix(w.ConfigName, "ruleset/") {
 		w.Builtin = true
 		w.ConfigName = fmt.Sprintf("built-in (there is no %s)", s.ConfPath())
 	}
 	w.Observing = w.observing()
-	w.Planner = response.New(w.Config, s.Dialect, ids)
 	return nil
+}
+
+// answerByItself has the world answer by its own <active-response> blocks.
+func (w *World) answerByItself(ids *response.IDs) {
+	w.Config = w.Report.Config
+	w.Planner = response.New(w.Config, w.Settings.Dialect, ids)
 }
 
 // builtinConfig is the configuration of a host that has none. Where a journal is

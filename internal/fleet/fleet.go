@@ -110,6 +110,24 @@ type Bundle struct {
 	WidestV6 int              `json:"widest_v6"`
 	Observe  []string         `json:"observe,omitempty"` // commands that are only observed
 	Canary   map[string]int   `json:"canary,omitempty"`  // commands that only so many of a hundred agents carry out
+
+	// Responses are what agents that judge for themselves carry out without a
+	// server. nil: a server that knows of no such agents made the bundle.
+	Responses []Response `json:"responses"`
+	Dialect   string     `json:"dialect,omitempty"` // by which their selectors are meant: ossec or wazuh
+}
+
+// Response is an <active-response> on the host that saw the event.
+type Response struct {
+	Command  riposte.Command `json:"command"`
+	Needs    riposte.Kind    `json:"needs,omitempty"`    // what it acts on
+	Optional bool            `json:"optional,omitempty"` // it acts without, too
+	// The selectors. Level 0 and empty lists are not set.
+	Level   int             `json:"level,omitempty"`
+	Rules   []int           `json:"rules,omitempty"`
+	Groups  []string        `json:"groups,omitempty"`  // expressions as in <rules_group>
+	Timeout time.Duration   `json:"timeout,omitempty"` // 0: not undone
+	Ladder  []time.Duration `json:"ladder,omitempty"`  // of the offences after the first
 }
 
 // Limit bounds a command; 0 is without bound.

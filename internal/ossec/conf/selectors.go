@@ -28,6 +28,16 @@ type Group struct {
 	pattern *pattern.Pattern
 }
 
+// NewGroup returns the alternative that text is, as it would stand in a
+// <rules_group> of the dialect. The error is the pattern's.
+func NewGroup(text string, d ossec.Dialect) (Group, error) {
+	p, err := pattern.Compile(pattern.OSRegex, d, text, false)
+	if err != nil {
+		return Group{}, err
+	}
+	return Group{Text: text, Word: word(text), pattern: p}, nil
+}
+
 // Match reports whether the group text of a rule, such as
 // "syslog,sshd,authentication_failed,", satisfies the alternative: without
 // case, anywhere in it.
