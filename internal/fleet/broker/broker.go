@@ -237,10 +237,6 @@ func (b *Broker) Options() []nats.Option {
 	}}
 }
 
-// Connections is how many are open, those that have not said who they are
-// included.
-func (b *Broker) Connections() int { return b.srv.NumClients() }
-
 // Room is how many bytes of streams are stored at most.
 func (b *Broker) Room() int64 {
 	if c := b.srv.JetStreamConfig(); c != nil {

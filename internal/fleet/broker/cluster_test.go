@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -330,6 +332,49 @@ func TestClusterAnswers(t *testing.T) {
 			return !slices.ContainsFunc(heard, func(c chan *nats.Msg) bool { return len(c) == 0 })
 		})
 	})
+}
+
+// A configuration that is written after removals, which it does not know of, gives
+// way to what servers told the brokers before.
+func TestNodeConfigurationRevokesNothingBack(t *testing.T) {
+	a := newAuthority(t)
+	text, err := Config(a, ExternalOptions{Name: "n1", Listen: "0.0.0.0:4222", Dir: "/etc/nats", StoreDir: "/var/lib/nats"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(text, a.Account()+": ")
+	preload, _, _ := strings.Cut(rest, "\n")
+	_, removed, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := a.AccountJWT([]string{removed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, order := range [][]string{{told, preload}, {preload, told}} {
+		r, err := natsserver.NewDirAccResolver(t.TempDir(), 0, time.Minute, natsserver.NoDelete)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		for _, claims := range order {
+			if err := r.Store(a.Account(), claims); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := r.LoadAcc(a.Account()); err != nil || got != told {
+			t.Errorf("the broker does not go by what it was told: %v", err)
+		}
+	}
+	// Alone it is as good as any other.
+	claims, err := jwt.DecodeAccountClaims(preload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(claims.SigningKeys) != 2 || len(claims.Revocations) != 0 || claims.IssuedAt != 1 {
+		t.Errorf("%+v", claims)
+	}
 }
 
 func TestNodeConfigurationIsJudged(t *testing.T) {

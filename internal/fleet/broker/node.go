@@ -40,21 +40,17 @@ type ExternalOptions struct {
 	Cluster       string
 	ClusterListen string
 	Routes        []string
-
-	// Revoked are the keys that are worth nothing, from [identity.Roster.Revoked].
-	// A node that starts with a new configuration knows no others until a server
-	// tells it.
-	Revoked []string
 }
 
 // Config writes the nats.conf with which a node of an external cluster serves
-// the fleet as the embedded broker does. It holds no private key. What servers
-// told the cluster since stays in force when a node starts with an older file.
+// the fleet as the embedded broker does. It holds no private key. A node that
+// starts with it knows of no revoked key until its cluster or a server tells it;
+// what servers told the cluster stays in force.
 func Config(a *identity.Authority, o ExternalOptions) (string, error) {
 	if err := o.check(); err != nil {
 		return "", fmt.Errorf("write a node's configuration: %w", err)
 	}
-	claims, err := a.AccountJWT(o.Revoked)
+	claims, err := a.NodeJWT()
 	if err != nil {
 		return "", err
 	}

@@ -218,7 +218,7 @@ func TestSilentConnections(t *testing.T) {
 	b := startAt(t, Options{Authority: a, Handshake: 3 * time.Second})
 	p := &place{authority: a, urls: []string{b.URL()}, replicas: 1}
 	p.serve(t, b.Options()...)
-	before := b.Connections()
+	before := b.srv.NumClients()
 	var silent []net.Conn
 	defer func() {
 		for _, c := range silent {
@@ -246,11 +246,11 @@ func TestSilentConnections(t *testing.T) {
 			}
 		}
 	}
-	until(t, "the silent ones to be in", func() bool { return b.Connections() > before+100 })
+	until(t, "the silent ones to be in", func() bool { return b.srv.NumClients() > before+100 })
 	agent := p.connect(t, p.agent(t, "001").Options())
 	if _, err := agent.Request(fleet.EventSubject("001"), []byte("x"), 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the silent ones to be out", func() bool { return b.Connections() == before+1 })
+	until(t, "the silent ones to be out", func() bool { return b.srv.NumClients() == before+1 })
 	agent.quiet(t)
 }

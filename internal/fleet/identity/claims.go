@@ -1,7 +1,11 @@
 package identity
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -111,6 +115,47 @@ func (a *Authority) AccountJWT(revoked []string) (string, error) {
 		return "", fmt.Errorf("write the claims of the hosts' account: %w", err)
 	}
 	return text, nil
+}
+
+// NodeJWT writes the claims of the hosts' account for a broker that is set up: as
+// those of AccountJWT that revoke nothing, and older than all of them. Brokers
+// keep the newest claims that they hear of, so that a new one, which knows of no
+// removal, must not be believed by the others of its cluster.
+func (a *Authority) NodeJWT() (string, error) {
+	text, err := a.AccountJWT(nil)
+	if err != nil {
+		return "", err
+	}
+	if text, err = reissue(text, time.Unix(1, 0), a.operator); err != nil {
+		return "", fmt.Errorf("write the claims of the hosts' account: %w", err)
+	}
+	return text, nil
+}
+
+// reissue makes claims that were issued at another time. (The library knows only
+// the time of writing.)
+func reissue(text string, at time.Time, key nkeys.KeyPair) (string, error) {
+	head, rest, _ := strings.Cut(text, ".")
+	body, _, _ := strings.Cut(rest, ".")
+	plain, err := base64.RawURLEncoding.DecodeString(body)
+	if err != nil {
+		return "", err
+	}
+	var claims map[string]json.RawMessage
+	if err := json.Unmarshal(plain, &claims); err != nil {
+		return "", err
+	}
+	claims["iat"] = strconv.AppendInt(nil, at.Unix(), 10)
+	claims["jti"] = json.RawMessage(`"reissued"`) // brokers take claims of one id for the same; the library makes it of subject and time
+	if plain, err = json.Marshal(claims); err != nil {
+		return "", err
+	}
+	signed := head + "." + base64.RawURLEncoding.EncodeToString(plain)
+	sig, err := key.Sign([]byte(signed))
+	if err != nil {
+		return "", err
+	}
+	return signed + "." + base64.RawURLEncoding.EncodeToString(sig), nil
 }
 
 // self is replaced by the broker with the name in a user's credentials: the id
