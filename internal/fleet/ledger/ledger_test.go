@@ -48,7 +48,7 @@ func receipt(order string, what riposte.Outcome, target riposte.Target, sec int)
 
 func take(t testing.TB, l *Ledger, host string, seq uint64, rs ...riposte.Receipt) {
 	t.Helper()
-	if err := l.Take(t.Context(), host, seq, rs); err != nil {
+	if err := l.TakeAll(t.Context(), []Batch{{host, seq, rs}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -221,7 +221,8 @@ func TestATakeThatFailsLeavesNothing(t *testing.T) {
 	l := fresh(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := l.Take(ctx, "001", 1, []riposte.Receipt{receipt("o1", riposte.Applied, address(t, "192.0.2.1"), 1)}); !errors.Is(err, context.Canceled) {
+	one := []Batch{{"001", 1, []riposte.Receipt{receipt("o1", riposte.Applied, address(t, "192.0.2.1"), 1)}}}
+	if err := l.TakeAll(ctx, one); !errors.Is(err, context.Canceled) {
 		t.Errorf("taken in spite of the end: %v", err)
 	}
 	if l.Position() != 0 || inForce(t, l, Filter{}) != "" {
@@ -231,7 +232,7 @@ func TestATakeThatFailsLeavesNothing(t *testing.T) {
 	if _, err := l.db.Exec("CREATE TRIGGER no BEFORE INSERT ON in_force BEGIN SELECT raise(ABORT, 'no'); END"); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Take(t.Context(), "001", 1, []riposte.Receipt{receipt("o1", riposte.Applied, address(t, "192.0.2.1"), 1)}); err == nil {
+	if err := l.TakeAll(t.Context(), one); err == nil {
 		t.Error("no error")
 	}
 	if _, err := l.db.Exec("DROP TRIGGER no"); err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// lot is how many rows are removed in one transaction, so that Take never waits
+// lot is how many rows are removed in one transaction, so that TakeAll never waits
 // long.
 const lot = 2000
 

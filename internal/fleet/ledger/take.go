@@ -44,16 +44,10 @@ type Batch struct {
 	Receipts []riposte.Receipt
 }
 
-// Take notes what a host did, the message with this sequence in the stream of
-// receipts. The host is as given, whatever the receipts say. A message that was
-// taken before, and a receipt that came before in another message, change
-// nothing.
-func (l *Ledger) Take(ctx context.Context, host string, seq uint64, rs []riposte.Receipt) error {
-	return l.TakeAll(ctx, []Batch{{host, seq, rs}})
-}
-
-// TakeAll takes several messages, in the order of the stream, all or none. When
-// ten thousand hosts answer at once it is several times as fast as one by one.
+// TakeAll notes what hosts did, messages of the stream of receipts in its order,
+// all or none: when ten thousand hosts answer at once that is several times as
+// fast as one by one. A message that was taken before, and a receipt that came
+// before in another message, change nothing.
 func (l *Ledger) TakeAll(ctx context.Context, batches []Batch) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
