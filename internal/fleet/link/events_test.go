@@ -2,8 +2,14 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"riposte"
+	"riposte/internal/fleet"
 )
 
 // TestEvents: a new leader reads again what was judged and is still remembered,
@@ -159,6 +165,51 @@ func TestEventsCleared(t *testing.T) {
 	} {
 		if got := e.clearing(x.at); got != x.want {
 			t.Errorf("judged %d at %v: clears up to %d, want %d", x.at.Seq, x.at.Time.Sub(start), got, x.want)
+		}
+	}
+}
+
+// TestEventsAnalysed: an agent says which of its events it judges itself, and not
+// so of those that it was to judge and never will.
+func TestEventsAnalysed(t *testing.T) {
+	f := newForger(t)
+	sent := make(chan *nats.Msg, 16)
+	if _, err := f.nc.Subscribe(fleet.EventSubject("*"), func(m *nats.Msg) {
+		sent <- m
+		_ = m.Respond([]byte(`{"stream":"EVENTS","seq":1}`)) // it may be gone
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	c := fleet.NewCodec()
+	newHand(t, credentials(t, f.authority, "001", f.url), func(o *AgentOptions) {
+		for i, analysed := range []bool{true, false, true} {
+			b := riposte.Batch{Source: "log", Position: fmt.Sprint(i), Events: []riposte.Event{{Text: fmt.Sprint(i)}}}
+			err := Pack(c, []riposte.Batch{b}, analysed, func(payloads [][]byte, positions map[string]string) error {
+				_, err := o.Spool.AppendAll(t.Context(), payloads, positions)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		o.Analysed = func(n uint64) bool { return n <= 2 }
+	})
+	b := newBed(t)
+	s := b.server("one")
+	s.candidate(nil)
+	until(t, "it leads", s.Leads)
+	r := s.reads(map[string]string{})
+	for i, want := range []bool{true, false, false} {
+		m := <-sent
+		if _, err := s.js.Publish(t.Context(), m.Subject, m.Data); err != nil {
+			t.Fatal(err)
+		}
+		batch := r.wants(t, fmt.Sprint("001 ", i))
+		if got := batch.Events[0].Agent.Analyses; got != want {
+			t.Errorf("event %d is judged by its agent: %v, want %v", i, got, want)
 		}
 	}
 }
