@@ -57,7 +57,7 @@ func levels(s *settings.Settings) (v4, v6 []aggregate.Level) {
 // nobody knows.
 func newAggregator(ctx context.Context, s *settings.Settings, g *guard.Guard, mechanisms []enforce.Mechanism, j *journal.Journal) (*aggregator, error) {
 	v4, v6 := levels(s)
-	a := &aggregator{wake: make(chan struct{}, 1), all: j.Load}
+	a := &aggregator{wake: make(chan struct{}, 1), all: j.LoadOrders}
 	if len(v4) == 0 { // as usual; there may be very many
 		a.all = j.LoadIPv6
 	}

@@ -33,28 +33,35 @@ type Listed struct {
 }
 
 // Load calls do with every response in the journal, in no order. It serves the
-// start: Alert is left out.
+// start, which needs only what is in force: Order, Since, By, Rule and Alert are
+// left out.
 func (j *Journal) Load(ctx context.Context, do func(*Response) error) error {
-	return j.load(ctx, "", do)
+	return j.load(ctx, 9, "", do)
 }
 
-// LoadIPv6 is Load for addresses and prefixes of IPv6 alone.
+// LoadOrders is Load with Order, By and Rule.
+func (j *Journal) LoadOrders(ctx context.Context, do func(*Response) error) error {
+	return j.load(ctx, 12, "", do)
+}
+
+// LoadIPv6 is LoadOrders for addresses and prefixes of IPv6 alone.
 func (j *Journal) LoadIPv6(ctx context.Context, do func(*Response) error) error {
-	return j.load(ctx, " WHERE target GLOB 'address *:*'", do)
+	return j.load(ctx, 12, " WHERE target GLOB 'address *:*'", do)
 }
 
-func (j *Journal) load(ctx context.Context, where string, do func(*Response) error) error {
+// load reads the first so many of responseColumns.
+func (j *Journal) load(ctx context.Context, columns int, where string, do func(*Response) error) error {
 	defs, err := j.commands(ctx)
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
-	rows, err := j.read.QueryContext(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, '' FROM responses"+where)
+	rows, err := j.read.QueryContext(ctx, "SELECT "+strings.Join(responseColumns()[:columns], ", ")+" FROM responses"+where)
 	if err != nil {
 		return fmt.Errorf("load the responses in force: %w", err)
 	}
 	defer rows.Close()
 	var row responseRow
-	dest := row.dest()
+	dest := row.dest()[:columns]
 	last := "" // most come from the rule that the one before came from
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
@@ -117,8 +124,13 @@ type responseRow struct {
 	rule                          int
 }
 
+// responseColumns are the columns that go to dest, what the start needs first.
+func responseColumns() []string {
+	return []string{"target", "def", "phase", "until", "duration", "rung", "force", "state", "trouble", "ord", "by", "rule", "since", "alert"}
+}
+
 func (r *responseRow) dest() []any {
-	return []any{&r.target, &r.def, &r.order, &r.phase, &r.since, &r.until, &r.duration, &r.rung, &r.force, &r.state, &r.trouble, &r.by, &r.rule, &r.alert}
+	return []any{&r.target, &r.def, &r.phase, &r.until, &r.duration, &r.rung, &r.force, &r.state, &r.trouble, &r.order, &r.by, &r.rule, &r.since, &r.alert}
 }
 
 func (r *responseRow) response(defs map[int64]*definition) (Response, error) {
@@ -226,7 +238,7 @@ func (j *Journal) InForce(ctx context.Context, f Filter) ([]Listed, error) {
 	if f.Rule != 0 {
 		c.add("rule = ?", f.Rule)
 	}
-	found, err := j.responseRows(ctx, "SELECT target, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert FROM responses"+
+	found, err := j.responseRows(ctx, "SELECT "+strings.Join(responseColumns(), ", ")+" FROM responses"+
 		c.String()+" ORDER BY until = 0, until, target LIMIT ?", append(c.args, limit(f.Limit)))
 	if err != nil {
 		return nil, fmt.Errorf("list the responses in force: %w", err)
