@@ -12,7 +12,7 @@ import (
 // chunk is how many events travel together between the stages, together how many
 // are emitted together at most.
 const (
-	chunk    = 128
+	chunk    = 32
 	together = 1024
 )
 

@@ -139,7 +139,7 @@ func parseOSRegex(text string) (*osRegex, error) {
 	}
 	n := 1 + strings.Count(text, "|")
 	r := &osRegex{alts: make([]osAlt, 0, n)}
-	cells := make([]cell, 0, 2*len(text)+n*padding)
+	cells := make([]cell, 0, len(text)+n*padding)
 	a := osAlt{cells: cells}
 	open := -1 // offset of the open parenthesis
 	flush := func() {
