@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -44,25 +42,7 @@ type installed struct {
 	verb string // that runs it: run, server or agent
 	dir  string
 	cmd  *exec.Cmd
-	out  output
-}
-
-// output is what a process printed so far; it may be read while it runs.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	out  lab.Log
 }
 
 // install writes the configuration of a riposte for host. settings is more
@@ -114,7 +94,7 @@ func (r *installed) command(args ...string) *exec.Cmd {
 func (r *installed) start() {
 	r.t.Helper()
 	r.cmd = r.command(r.verb)
-	r.out = output{}
+	r.out = lab.Log{}
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	r.host.Start(r.t, r.cmd)
 	client := api.NewClient(r.path("riposte.sock"))

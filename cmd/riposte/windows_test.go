@@ -33,7 +33,7 @@ type windowsHost struct {
 	*lab.Wine
 	t   *testing.T
 	cmd *exec.Cmd
-	out output
+	out lab.Log
 }
 
 func newWindowsHost(t *testing.T) *windowsHost {
@@ -101,7 +101,7 @@ func (h *windowsHost) run(program string, args ...string) string {
 func (h *windowsHost) start() {
 	h.t.Helper()
 	h.cmd = h.Command(windowsRiposte, "run")
-	h.out = output{}
+	h.out = lab.Log{}
 	h.cmd.Stdout, h.cmd.Stderr = &h.out, &h.out
 	if err := h.cmd.Start(); err != nil {
 		h.t.Fatal(err)

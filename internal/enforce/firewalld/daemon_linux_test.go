@@ -3,7 +3,6 @@ package firewalld
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 
@@ -28,15 +27,5 @@ func (s site) call(t testing.TB, result any, method string, args ...any) {
 	defer d.conn.Close()
 	if err := d.call(context.Background(), result, method, args...); err != nil {
 		t.Fatalf("%s %v: %v", method, args, err)
-	}
-}
-
-// wait waits for a condition that firewalld brings about.
-func wait(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited too long for %s", what)
-		}
 	}
 }

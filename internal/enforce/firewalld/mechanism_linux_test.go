@@ -125,7 +125,7 @@ func TestForgetful(t *testing.T) {
 	time.Sleep(time.Until(ended.Until))
 	check := func(when string) {
 		t.Helper()
-		wait(t, when, func() bool { return dropped(t, kept.Target) && dropped(t, v6.Target) })
+		lab.Until(t, when, func() bool { return dropped(t, kept.Target) && dropped(t, v6.Target) })
 		if dropped(t, undone.Target) || dropped(t, ended.Target) {
 			t.Errorf("%s: what was over came back", when)
 		}
@@ -156,7 +156,7 @@ func TestForgetful(t *testing.T) {
 		t.Error("opened without firewalld")
 	}
 	s.Start(t)
-	wait(t, "a restart", func() bool { return dropped(t, kept.Target) })
+	lab.Until(t, "the response is there after a restart", func() bool { return dropped(t, kept.Target) })
 	if dropped(t, v6.Target) {
 		t.Error("what was undone meanwhile came back")
 	}
@@ -171,7 +171,7 @@ func TestEnds(t *testing.T) {
 	must(t, m.Apply, short, renewed)
 	renewed.Until = time.Now().Add(time.Hour)
 	must(t, m.Apply, renewed)
-	wait(t, "the end", func() bool { return !dropped(t, short.Target) })
+	lab.Until(t, "the response ends", func() bool { return !dropped(t, short.Target) })
 	if !dropped(t, renewed.Target) {
 		t.Error("the renewed rule ended with the old one")
 	}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"riposte/internal/alertlog"
+	"riposte/internal/lab"
 	"riposte/internal/source/alerts"
 )
 
@@ -27,29 +28,12 @@ const (
 	ossec  = `{"rule":{"level":5,"comment":"SSHD authentication failed.","sidid":5716,"group":"syslog,sshd,authentication_failed,","groups":["syslog","sshd"]},"id":"1795408700.9","TimeStamp":1795408700000,"decoder":"sshd","srcip":"203.0.113.1","location":"web01->/var/log/auth.log","full_log":"x","hostname":"web01","program_name":"sshd"}`
 )
 
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // rig follows an alert file, once or several times.
 type rig struct {
 	t         *testing.T
 	path      string
 	positions map[string]string
-	log       logBuffer
+	log       lab.Log
 	out       chan alerts.AlertBatch
 	stop      func()
 }

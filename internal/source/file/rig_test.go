@@ -1,7 +1,6 @@
 package file
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"riposte"
+	"riposte/internal/lab"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +32,7 @@ type rig struct {
 	t         *testing.T
 	dir       string
 	positions map[string]string
-	log       *safeBuffer
+	log       *lab.Log
 	out       chan riposte.Batch
 	stop      func()
 	polled    bool // without inotify
@@ -41,26 +41,8 @@ type rig struct {
 	f         *Follower
 }
 
-// safeBuffer collects what is logged.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, dir: t.TempDir(), positions: map[string]string{}, log: &safeBuffer{}}
+	r := &rig{t: t, dir: t.TempDir(), positions: map[string]string{}, log: &lab.Log{}}
 	t.Cleanup(func() { r.halt() })
 	return r
 }

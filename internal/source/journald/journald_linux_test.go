@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"riposte"
+	"riposte/internal/lab"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,23 +64,6 @@ func (j *journal) write(file string, messages ...string) []string {
 		j.t.Fatalf("%v: %s", err, out)
 	}
 	return want
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // run starts a source and returns its channel and how to stop it.
@@ -222,7 +206,7 @@ func TestJournalctlKilled(t *testing.T) {
 	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	log := &logBuffer{}
+	log := &lab.Log{}
 	out, _ := run(t, Options{Directory: j.dir, FromStart: true, Program: program, Log: slog.New(slog.NewTextHandler(log, nil))})
 	for i := range 4 {
 		want(t, out, j.write("a.journal", "before "+strconv.Itoa(i), "too")...)
@@ -249,7 +233,7 @@ func TestJournalctlThatFails(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no such journal >&2\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	log := &logBuffer{}
+	log := &lab.Log{}
 	_, stop := run(t, Options{FromStart: true, Program: program, Log: slog.New(slog.NewTextHandler(log, nil))})
 	for !strings.Contains(log.String(), "pause=200ms") {
 		time.Sleep(time.Millisecond)
