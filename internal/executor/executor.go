@@ -171,7 +171,9 @@ func (x *Executor) Ready() <-chan struct{} { return x.ready }
 // submission is what one call of Submit or Do brings.
 type submission struct {
 	orders  []riposte.Order
-	next    int // orders taken so far
+	entries []*journal.Entry // of the orders
+	bad     map[int]error    // why an order has none
+	next    int              // orders taken so far
 	written chan error
 	answers *answers // nil for Submit
 }
@@ -181,7 +183,7 @@ type submission struct {
 // orders must not be changed afterwards. An error means that some intents could
 // not be written; their receipts say so, too.
 func (x *Executor) Submit(ctx context.Context, orders []riposte.Order) error {
-	_, err := x.submit(ctx, &submission{orders: orders, written: make(chan error, 1)})
+	_, err := x.submit(ctx, orders, nil)
 	return err
 }
 
@@ -194,7 +196,7 @@ func (x *Executor) Do(ctx context.Context, orders []riposte.Order) ([]riposte.Re
 	}
 	// Orders that were taken have their receipts, even if those could not be
 	// written.
-	if taken, err := x.submit(ctx, &submission{orders: orders, written: make(chan error, 1), answers: a}); !taken {
+	if taken, err := x.submit(ctx, orders, a); !taken {
 		return nil, err
 	}
 	select {
@@ -207,9 +209,16 @@ func (x *Executor) Do(ctx context.Context, orders []riposte.Order) ([]riposte.Re
 	}
 }
 
-func (x *Executor) submit(ctx context.Context, s *submission) (taken bool, err error) {
-	if len(s.orders) == 0 {
+func (x *Executor) submit(ctx context.Context, orders []riposte.Order, a *answers) (taken bool, err error) {
+	if len(orders) == 0 {
 		return false, nil
+	}
+	s := &submission{orders: orders, entries: make([]*journal.Entry, len(orders)), bad: map[int]error{}, written: make(chan error, 1), answers: a}
+	for i := range orders { // beside what the executor does meanwhile
+		var err error
+		if s.entries[i], err = journal.NewEntry(&orders[i], x.o.Now()); err != nil {
+			s.bad[i] = err
+		}
 	}
 	select {
 	case x.inbox <- s:

@@ -21,13 +21,12 @@ func (x *Executor) take(s *submission, i int) {
 		x.repeat(c)
 		return
 	}
-	entry, err := journal.NewEntry(o, x.now())
-	if err != nil {
+	if err := s.bad[i]; err != nil {
 		x.answer(c, riposte.Receipt{Outcome: riposte.Failed, Reason: err.Error()})
 		return
 	}
-	c.digest = entry.Digest
-	x.book.orders = append(x.book.orders, entry)
+	c.digest = s.entries[i].Digest
+	x.book.orders, s.entries[i] = append(x.book.orders, s.entries[i]), nil
 	x.o.Step("taken")
 	x.decide(c)
 }

@@ -57,6 +57,7 @@ type Journal struct {
 	lock *sql.DB // holds the lock file, nil when opened for reading
 	db   *sql.DB // the writer's one connection and the housekeeper's
 	read *sql.DB
+	body *sql.Stmt // of an order, by its id, on read
 
 	mu   sync.Mutex // of the writer: everything down to full
 	conn *sql.Conn
@@ -162,6 +163,9 @@ func OpenReading(path string) (*Journal, error) {
 	if n := len(migrations()); version != n {
 		return nil, errors.Join(fmt.Errorf("open the journal %s: it has format %d, this riposte reads format %d", path, version, n), j.Close())
 	}
+	if err := j.prepareRead(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the journal %s: %w", path, err), j.Close())
+	}
 	return j, nil
 }
 
@@ -232,6 +236,9 @@ func (j *Journal) start(rep *Report) error {
 	if j.read, err = openRead(j.path); err != nil {
 		return err
 	}
+	if err := j.prepareRead(); err != nil {
+		return err
+	}
 	if j.flush, err = startFlusher(j.path + "-wal"); err != nil {
 		return err
 	}
@@ -249,6 +256,9 @@ func (j *Journal) shut() error {
 	}
 	if j.flush != nil {
 		errs = append(errs, j.flush.stop())
+	}
+	if j.body != nil {
+		errs = append(errs, j.body.Close())
 	}
 	if j.read != nil {
 		errs = append(errs, j.read.Close())
@@ -291,6 +301,13 @@ func openRead(path string) (*sql.DB, error) {
 	db.SetMaxOpenConns(3)
 	db.SetMaxIdleConns(maxIdle)
 	return db, nil
+}
+
+// prepareRead prepares what is asked for by the hundred thousand: when very much
+// is undone, the order behind each.
+func (j *Journal) prepareRead() (err error) {
+	j.body, err = j.read.Prepare("SELECT body FROM orders WHERE id = ?")
+	return err
 }
 
 // maxIdle is how many connections stay open, each with its page cache, while

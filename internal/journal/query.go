@@ -420,7 +420,7 @@ var ErrUnknown = errors.New("no such order on record")
 // Order returns an order as it was received, or ErrUnknown.
 func (j *Journal) Order(ctx context.Context, id string) (*riposte.Order, error) {
 	var body []byte
-	err := j.read.QueryRowContext(ctx, "SELECT body FROM orders WHERE id = ?", id).Scan(&body)
+	err := j.body.QueryRowContext(ctx, id).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("order %s: %w", id, ErrUnknown)
 	}
