@@ -32,12 +32,15 @@ type result struct {
 }
 
 func main() {
-	bin := flag.String("bin", "build/riposte", "the binary to measure")
+	bin := flag.String("bin", rig.Built, "the binary to measure")
 	runs := flag.Int("runs", 200, "single lines to measure")
 	burst := flag.Int("burst", 10000, "distinct attackers in the burst")
 	asJSON := flag.Bool("json", false, "print JSON")
 	flag.Parse()
 	rig.Main("bench/response", func() error {
+		if err := rig.Build(*bin); err != nil {
+			return err
+		}
 		r, err := measure(*bin, *runs, *burst)
 		if err != nil {
 			return err

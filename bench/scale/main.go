@@ -26,27 +26,36 @@ import (
 )
 
 func main() {
-	bin := flag.String("bin", "build/riposte", "the binary to measure")
+	bin := flag.String("bin", rig.Built, "the binary to measure")
 	n := flag.Int("blocks", 100000, "blocks")
 	known := flag.Int("offenders", 1000000, "offenders on record")
 	scripts := flag.Int("scripts", 1000, "orders for a script")
+	only := flag.String("only", "", "one part: limit, blocks, lateness, offenders or orders")
 	flag.Parse()
 	rig.Main("bench/scale", func() error {
+		if err := rig.Build(*bin); err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 		defer cancel()
-		if err := limit(*n); err != nil {
-			return err
+		for _, part := range []struct {
+			name string
+			run  func() error
+		}{
+			{"limit", func() error { return limit(*n) }},
+			{"blocks", func() error { return blocks(ctx, *bin, *n) }},
+			{"lateness", func() error { return lateness(ctx, *bin, *n) }},
+			{"offenders", func() error { return offenders(ctx, *bin, *known) }},
+			{"orders", func() error { return orders(ctx, *bin, *scripts) }},
+		} {
+			if *only != "" && *only != part.name {
+				continue
+			}
+			if err := part.run(); err != nil {
+				return err
+			}
 		}
-		if err := blocks(ctx, *bin, *n); err != nil {
-			return err
-		}
-		if err := lateness(ctx, *bin, *n); err != nil {
-			return err
-		}
-		if err := offenders(ctx, *bin, *known); err != nil {
-			return err
-		}
-		return orders(ctx, *bin, *scripts)
+		return nil
 	})
 }
 
