@@ -77,6 +77,27 @@ func TestFleetRemoval(t *testing.T) {
 		if err != nil || len(list) != 3 {
 			t.Errorf("the agents are %+v, %v", list, err)
 		}
+		if out := r.server.run("agents", "tokens"); !strings.Contains(out, "used by agent 003") || !strings.Contains(out, "somebody else has tried it") {
+			t.Errorf("the tokens:\n%s", out)
+		}
+	}
+
+	// A token that was not used can be taken back.
+	{
+		out, err := r.server.client().Enrol(t.Context(), api.EnrolRequest{Name: "web-04", For: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := r.server.run("agents", "withdraw", out.ID); !strings.Contains(said, "withdrawn") {
+			t.Errorf("withdraw says %q", said)
+		}
+		fourth := r.newStation("", "web-04", "", "")
+		if said, err := fourth.try("agent", "join", out.Token); err == nil || !strings.Contains(said, "withdrawn") {
+			t.Errorf("a withdrawn token is good: %v, %s", err, said)
+		}
+		if said, err := r.server.try("agents", "withdraw", "nonsense"); err == nil {
+			t.Errorf("a token that is none was withdrawn: %s", said)
+		}
 	}
 
 	// A new key.

@@ -15,6 +15,10 @@ type FleetControl interface {
 	Agents(ctx context.Context) ([]Agent, error)
 	// Enrol makes an enrolment token.
 	Enrol(ctx context.Context, r EnrolRequest) (EnrolReply, error)
+	// Tokens returns the enrolment tokens of the last months, the newest first.
+	Tokens(ctx context.Context) ([]Token, error)
+	// Withdraw makes a token worthless that was not used yet.
+	Withdraw(ctx context.Context, r TokenRequest) (Token, error)
 	// Remove takes an agent out of the fleet.
 	Remove(ctx context.Context, r AgentRequest) (Agent, error)
 	// Rotate has an agent change its key.
@@ -65,8 +69,28 @@ type EnrolRequest struct {
 
 // EnrolReply holds a token.
 type EnrolReply struct {
+	ID      string    `json:"id"` // by which it can be withdrawn
 	Token   string    `json:"token"`
 	Expires time.Time `json:"expires"`
+}
+
+// Token is what is known of an enrolment token. The secret in it is not.
+type Token struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"` // of the agent that is to join with it
+	Groups  []string  `json:"groups,omitempty"`
+	By      string    `json:"by"`
+	Issued  time.Time `json:"issued"`
+	Expires time.Time `json:"expires"`
+	State   string    `json:"state"`             // good, expired, withdrawn, used by agent 001
+	Refused int       `json:"refused"`           // other hosts that tried it after its use
+	Problem string    `json:"problem,omitempty"` // what that means
+}
+
+// TokenRequest names a token by its id.
+type TokenRequest struct {
+	Token string `json:"token"`
+	Asker
 }
 
 // AgentRequest names an agent by its id or name.
@@ -109,7 +133,9 @@ type OrderProgress struct {
 func fleetRoutes(mux *http.ServeMux, c FleetControl) {
 	get(mux, "/v1/fleet/agents", func(ctx context.Context, _ Filter) ([]Agent, error) { return c.Agents(ctx) })
 	get(mux, "/v1/fleet/list", c.FleetInForce)
+	get(mux, "/v1/fleet/tokens", func(ctx context.Context, _ Filter) ([]Token, error) { return c.Tokens(ctx) })
 	post(mux, "/v1/fleet/enrol", c.Enrol)
+	post(mux, "/v1/fleet/withdraw", c.Withdraw)
 	post(mux, "/v1/fleet/remove", c.Remove)
 	post(mux, "/v1/fleet/rotate", c.Rotate)
 	post(mux, "/v1/fleet/describe", c.Describe)
@@ -132,6 +158,18 @@ func (c *Client) FleetInForce(ctx context.Context, f Filter) (out []Block, err e
 // Enrol implements FleetControl.
 func (c *Client) Enrol(ctx context.Context, r EnrolRequest) (out EnrolReply, err error) {
 	err = c.post(ctx, "/v1/fleet/enrol", r, &out)
+	return out, err
+}
+
+// Tokens implements FleetControl.
+func (c *Client) Tokens(ctx context.Context) (out []Token, err error) {
+	err = c.get(ctx, "/v1/fleet/tokens", Filter{}, &out)
+	return out, err
+}
+
+// Withdraw implements FleetControl.
+func (c *Client) Withdraw(ctx context.Context, r TokenRequest) (out Token, err error) {
+	err = c.post(ctx, "/v1/fleet/withdraw", r, &out)
 	return out, err
 }
 

@@ -171,7 +171,7 @@ func newEnrollTokenCommand(e *env) *cobra.Command {
 			}
 			return e.print(t, func(w io.Writer) {
 				fmt.Fprintln(w, t.Token)
-				fmt.Fprintf(e.err, "good once, until %s; on the agent: riposte agent join TOKEN\n", when(t.Expires))
+				fmt.Fprintf(e.err, "good once, until %s; on the agent: riposte agent join TOKEN; to take it back: riposte agents withdraw %s\n", when(t.Expires), t.ID)
 			})
 		}),
 	}
@@ -182,14 +182,50 @@ func newEnrollTokenCommand(e *env) *cobra.Command {
 	return cmd
 }
 
+func newAgentsTokensCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "tokens",
+		Short: "The enrolment tokens of the last months, and what became of each",
+		Args:  args(none),
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, _ []string) error {
+			list, err := c.Tokens(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return e.print(list, func(w io.Writer) {
+				rows := [][]string{{"TOKEN", "AGENT", "STATE", "GOOD UNTIL", "BY", "PROBLEM"}}
+				for _, t := range list {
+					rows = append(rows, []string{t.ID, t.Name, t.State, when(t.Expires), t.By, t.Problem})
+				}
+				table(w, rows)
+			})
+		}),
+	}
+}
+
+func newAgentsWithdrawCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "withdraw TOKEN",
+		Short: "Make a token worthless that no host has used yet",
+		Args:  args(cobra.ExactArgs(1)),
+		RunE: e.asking(func(cmd *cobra.Command, c *api.Client, a []string) error {
+			t, err := c.Withdraw(cmd.Context(), api.TokenRequest{Token: a[0]})
+			if err != nil {
+				return err
+			}
+			return e.print(t, func(w io.Writer) { fmt.Fprintf(w, "token %s for %s: %s\n", t.ID, t.Name, t.State) })
+		}),
+	}
+}
+
 func newAgentsCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agents",
-		Short: "The agents of this server: list, show, remove, rotate, set, import",
+		Short: "The agents of this server: list, show, remove, rotate, set, import, tokens, withdraw",
 		Args:  verbs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newAgentsListCommand(e), newAgentsShowCommand(e), newAgentsSetCommand(e), newAgentsImportCommand(e),
+	cmd.AddCommand(newAgentsListCommand(e), newAgentsShowCommand(e), newAgentsSetCommand(e), newAgentsImportCommand(e), newAgentsTokensCommand(e), newAgentsWithdrawCommand(e),
 		agentVerb(e, "remove", "Take an agent out of the fleet: its connection is cut, its key is worth nothing", (*api.Client).Remove),
 		agentVerb(e, "rotate", "Have an agent change its key", (*api.Client).Rotate))
 	return cmd

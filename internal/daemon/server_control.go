@@ -84,8 +84,55 @@ func (c *control) Enrol(ctx context.Context, r api.EnrolRequest) (out api.EnrolR
 	if err != nil {
 		return out, refused(err)
 	}
-	out = api.EnrolReply{Token: token, Expires: rec.Expires}
-	return out, s.note("enrol", r.By, fmt.Sprintf("a token for agent %q, good until %s", r.Name, out.Expires.Format(time.RFC3339)))
+	out = api.EnrolReply{ID: rec.ID, Token: token, Expires: rec.Expires}
+	return out, s.note("enrol", r.By, fmt.Sprintf("token %s for agent %q, good until %s", rec.ID, r.Name, out.Expires.Format(time.RFC3339)))
+}
+
+// Tokens implements api.FleetControl.
+func (c *control) Tokens(ctx context.Context) ([]api.Token, error) {
+	s, err := c.serves()
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.link.Load().Tokens(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Token{}
+	for i := range list {
+		out = append(out, tokenView(&list[i], time.Now()))
+	}
+	return out, nil
+}
+
+// tokenView is a token as people see it.
+func tokenView(t *identity.TokenRecord, now time.Time) api.Token {
+	out := api.Token{ID: t.ID, Name: t.Name, Groups: t.Groups, By: t.By, Issued: t.Issued, Expires: t.Expires, State: "good", Refused: t.Refused}
+	switch {
+	case t.UsedBy != "":
+		out.State = strings.TrimSpace("used by agent " + t.Agent)
+	case !t.Withdrawn.IsZero():
+		out.State = "withdrawn"
+	case !t.Expires.After(now):
+		out.State = "expired"
+	}
+	if t.Refused > 0 {
+		out.Problem = fmt.Sprintf("somebody else has tried it, last at %s: if the agent is not yours, remove it", t.LastTried.Local().Format(time.DateTime))
+	}
+	return out
+}
+
+// Withdraw implements api.FleetControl.
+func (c *control) Withdraw(ctx context.Context, r api.TokenRequest) (out api.Token, err error) {
+	s, err := c.serves()
+	if err != nil {
+		return out, err
+	}
+	t, err := s.link.Load().WithdrawToken(ctx, r.Token)
+	if err != nil {
+		return out, refused(err)
+	}
+	return tokenView(&t, time.Now()), s.note("token withdrawn", r.By, fmt.Sprintf("%s for agent %q", t.ID, t.Name))
 }
 
 // refused is an error that tells the person who asked what was wrong.

@@ -167,6 +167,14 @@ func (s *Server) NewToken(ctx context.Context, o identity.IssueOptions) (string,
 	return s.tokens.Issue(ctx, s.o.Authority, s.roster, o)
 }
 
+// Tokens returns the enrolment tokens of the last months, the newest first.
+func (s *Server) Tokens(ctx context.Context) ([]identity.TokenRecord, error) { return s.tokens.List(ctx) }
+
+// WithdrawToken makes a token worthless that was not used yet.
+func (s *Server) WithdrawToken(ctx context.Context, id string) (identity.TokenRecord, error) {
+	return s.tokens.Withdraw(ctx, id)
+}
+
 // Head is the last sequence of the log of orders.
 func (s *Server) Head() uint64 { return s.book.last() }
 
