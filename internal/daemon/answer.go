@@ -57,7 +57,7 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 		for i := range os {
 			o := &os[i]
 			if a.Number != 0 { // judged again, it is the same order
-				o.ID = response.IDFor(a.Time, d.cause(a, i))
+				o.ID = response.IDFor(a.Time, d.cause(a, os, i))
 			}
 			mine := here(o)
 			switch {
@@ -86,10 +86,10 @@ func (d *Daemon) answer(alerts []*riposte.Alert) error {
 	return d.server.issue(d.server.issuing(), others, to)
 }
 
-// cause names what the order of an alert's response i is because of.
-func (d *Daemon) cause(a *riposte.Alert, i int) string {
+// cause names what one of the orders of an alert is because of.
+func (d *Daemon) cause(a *riposte.Alert, orders []riposte.Order, i int) string {
 	if d.agent != nil {
-		return d.agent.local.cause(a, i)
+		return d.agent.local.cause(a, orders, i)
 	}
 	return fmt.Sprintf("%s %d", a.ID, i)
 }

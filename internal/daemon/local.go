@@ -143,10 +143,18 @@ func (l *local) mark(alerts []*riposte.Alert) {
 	}
 }
 
-// cause names what an order is because of, unlike any cause of the server's or of
-// another agent's.
-func (l *local) cause(a *riposte.Alert, i int) string {
-	return fmt.Sprintf("agent %s %s %d", l.a.credentials.ID, a.ID, i)
+// cause names what an order of an alert is because of, unlike any cause of the
+// server's or of another agent's. The responses may have changed between a crash
+// and the start after it, so it is named by the command and not by its place.
+func (l *local) cause(a *riposte.Alert, orders []riposte.Order, i int) string {
+	command := orders[i].Command.Name
+	nth := 0
+	for k := range orders[:i] {
+		if orders[k].Command.Name == command {
+			nth++
+		}
+	}
+	return fmt.Sprintf("agent %s %s %s %d", l.a.credentials.ID, a.ID, command, nth)
 }
 
 // stored is told which positions are on record. The spool lets go of a record
