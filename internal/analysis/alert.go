@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -9,24 +10,27 @@ import (
 )
 
 // cloner gives strings of a record a life of their own. Most of them are parts
-// of the event's text or of the record's buffer, which are each copied once.
+// of the event's text or of the record's buffer, which are copied once and
+// together.
 type cloner struct {
 	texts [2]struct{ from, to string }
+	id    string // of the alert
 	taken bool
 }
 
-// take copies the texts of a record.
-func (c *cloner) take(r *record) {
+// take copies the texts of a record, and the id of its alert.
+func (c *cloner) take(r *record, id []byte) {
 	if c.taken {
 		return
 	}
 	c.taken = true
-	c.texts[0].from = r.event.Text
-	c.texts[1].from = r.text(0)
-	for i := range c.texts {
-		t := &c.texts[i]
-		t.to = string([]byte(t.from))
-	}
+	text, made := r.event.Text, r.text(0)
+	b := make([]byte, 0, len(text)+len(made)+len(id))
+	b = append(append(append(b, text...), made...), id...)
+	all := unsafe.String(unsafe.SliceData(b), len(b))
+	c.texts[0].from, c.texts[0].to = text, all[:len(text)]
+	c.texts[1].from, c.texts[1].to = made, all[len(text):len(text)+len(made)]
+	c.id = all[len(text)+len(made):]
 }
 
 // own returns s as a part of a copied text; what is not part of one belongs to
@@ -49,11 +53,11 @@ func (c *cloner) own(s string) string {
 
 // describe resolves the $(field) references of a description. A result of 1024
 // bytes or more is not used.
-func describe(r *record, x *ruleset.Rule) string {
+func (e *Engine) describe(r *record, x *ruleset.Rule) string {
 	if x.Parts == nil {
 		return x.Description
 	}
-	var b []byte
+	b := e.described[:0]
 	for _, p := range x.Parts {
 		if p.Field {
 			b = append(b, reference(r, p.Text)...)
@@ -61,6 +65,7 @@ func describe(r *record, x *ruleset.Rule) string {
 			b = append(b, p.Text...)
 		}
 	}
+	e.described = b
 	if len(b) >= 1024 {
 		return x.Description
 	}
@@ -85,17 +90,30 @@ func reference(r *record, name string) string {
 	return v
 }
 
+// fewFields is how many fields an alert has room for without another allocation.
+const fewFields = 8
+
 // alert makes the alert of a record; x is nil when no rule matched.
 func (e *Engine) alert(r *record, x *rule, c *cloner) *riposte.Alert {
-	a := &riposte.Alert{
-		Time: r.time, Number: r.event.Number, Agent: r.event.Agent, Manager: e.opt.Host, Location: c.own(r.location),
-		Hostname: c.own(r.host), Program: c.own(r.program), Stamp: c.own(r.stamp), FullLog: c.own(r.full), Diff: r.diff,
+	n := r.norder + len(r.fields)
+	var a *riposte.Alert
+	var fields []riposte.Field
+	if n <= fewFields {
+		both := &struct {
+			alert  riposte.Alert
+			fields [fewFields]riposte.Field
+		}{}
+		a, fields = &both.alert, both.fields[:0]
+	} else {
+		a, fields = &riposte.Alert{}, make([]riposte.Field, 0, n)
 	}
+	a.Time, a.Number, a.Agent, a.Manager, a.Diff = r.time, r.event.Number, r.event.Agent, e.opt.Host, r.diff
+	a.Location, a.Hostname, a.Program = c.own(r.location), c.own(r.host), c.own(r.program)
+	a.Stamp, a.FullLog = c.own(r.stamp), c.own(r.full)
 	if x != nil {
-		e.serial++
-		a.ID = e.alertID(r)
+		a.ID = c.id
 		a.Rule = x.alertRule
-		a.Rule.Description = describe(r, x.Rule)
+		a.Rule.Description = e.describe(r, x.Rule)
 		a.Log = x.Log
 		if !x.NoCounter {
 			a.Rule.Fired = r.fired
@@ -104,15 +122,15 @@ func (e *Engine) alert(r *record, x *rule, c *cloner) *riposte.Alert {
 	if d := r.decoder; d != nil {
 		a.Decoder = riposte.Decoder{Name: d.Name, Parent: d.Parent, FTSComment: d.FTSComment, Accumulate: d.Accumulate}
 	}
-	if n := r.norder + len(r.fields); n > 0 {
-		a.Fields = make([]riposte.Field, 0, n)
-		for _, s := range r.order[:r.norder] {
-			a.Fields = append(a.Fields, riposte.Field{Name: ruleset.Slot(s).String(), Value: c.own(r.slots[s])})
-		}
-		for i := range r.fields {
-			f := &r.fields[i]
-			a.Fields = append(a.Fields, riposte.Field{Name: c.own(f.name), Value: c.own(f.value), Dynamic: true})
-		}
+	for _, s := range r.order[:r.norder] {
+		fields = append(fields, riposte.Field{Name: ruleset.Slot(s).String(), Value: c.own(r.slots[s])})
+	}
+	for i := range r.fields {
+		f := &r.fields[i]
+		fields = append(fields, riposte.Field{Name: c.own(f.name), Value: c.own(f.value), Dynamic: true})
+	}
+	if n > 0 {
+		a.Fields = slices.Clip(fields)
 	}
 	if len(e.quoted) > 0 {
 		a.Previous = make([]string, len(e.quoted))
@@ -123,16 +141,17 @@ func (e *Engine) alert(r *record, x *rule, c *cloner) *riposte.Alert {
 	return a
 }
 
-// alertID is "seconds.n".
-func (e *Engine) alertID(r *record) string {
-	var room [40]byte
-	b := strconv.AppendInt(room[:0], r.time.Unix(), 10)
+// nextID is the id of a new alert, "seconds.n", until the next call.
+func (e *Engine) nextID(r *record) []byte {
+	e.serial++
+	b := strconv.AppendInt(e.id[:0], r.time.Unix(), 10)
 	b = append(b, '.')
 	n := e.serial
 	if r.event.Number != 0 {
 		n = r.event.Number // the same when the event is judged again after a crash
 	}
-	return string(strconv.AppendUint(b, n, 10))
+	e.id = strconv.AppendUint(b, n, 10)
+	return e.id
 }
 
 // newAlertRule is the part of a rule's alerts that is always the same.

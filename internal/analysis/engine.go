@@ -45,14 +45,16 @@ type Engine struct {
 	life    uint64      // engines of one life take over what the others remember
 	wanted  []bool      // by Rule.Index
 
-	now    int64 // seconds; never goes back
-	hour   int64
-	last   [3][]byte // the last records, for the live OSSEC
-	lastAt int
-	serial uint64
-	cur    past
-	curSet bool
-	quoted []*past
+	now       int64 // seconds; never goes back
+	hour      int64
+	last      [3][]byte // the last records, for the live OSSEC
+	lastAt    int
+	serial    uint64
+	id        []byte // of an alert
+	described []byte // its description
+	cur       past
+	curSet    bool
+	quoted    []*past
 }
 
 // ruleState is what changes about a rule.
@@ -266,7 +268,7 @@ func (e *Engine) conclude(r *record, x *rule) *riposte.Alert {
 	var c cloner
 	var alert *riposte.Alert
 	if e.wanted[x.Index] {
-		c.take(r)
+		c.take(r, e.nextID(r))
 		alert = e.alert(r, x, &c)
 	}
 	if x.Level > 0 {
@@ -281,7 +283,7 @@ func (e *Engine) retain(r *record, x *rule, c *cloner) {
 	p := e.history.fresh()
 	if len(x.Feeds) > 0 || e.history.any >= 0 {
 		e.history.view(p, r, e.now)
-		c.take(r)
+		c.take(r, nil)
 		p.own(c)
 		p.kept, p.bytes = true, len(r.event.Text)+len(r.buf)
 	} else {

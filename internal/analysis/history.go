@@ -291,7 +291,9 @@ func (h *history) fresh() *past {
 
 // own makes the strings of a past event its own.
 func (e *past) own(c *cloner) {
-	e.agent = strings.Clone(e.agent)
+	if e.agent != localAgent {
+		e.agent = strings.Clone(e.agent)
+	}
 	e.full, e.log, e.location, e.host = c.own(e.full), c.own(e.log), c.own(e.location), c.own(e.host)
 	for i := range e.slots {
 		if e.has&(1<<i) != 0 {

@@ -358,10 +358,13 @@ func bracketed(s string) (string, bool) {
 	return s[:i], true
 }
 
+// localAgent is the id of this host among the agents.
+const localAgent = "000"
+
 // place fills location, agent and host from where the event came from.
 func (p *predecoder) place(r *record) {
 	ev := r.event
-	r.location, r.agent = ev.Location, "000"
+	r.location, r.agent = ev.Location, localAgent
 	if ev.Agent.Local() {
 		if !r.hasHost {
 			r.host = p.host

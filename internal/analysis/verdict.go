@@ -65,7 +65,11 @@ func (e *Engine) Test(ev *riposte.Event, trace bool) Verdict {
 		}
 	}
 	var c cloner
-	c.take(r)
+	var id []byte
+	if x != nil {
+		id = e.nextID(r)
+	}
+	c.take(r, id)
 	v.Record = e.alert(r, x, &c)
 	v.Record.Log = v.Alert
 	if final != nil && final.Level > 0 && !v.Ignored {
