@@ -22,6 +22,7 @@ type node struct {
 // those that can hold for any other.
 type siblings struct {
 	gates []*gate
+	bare  []*gate // those of gates that need no program name
 	key   key
 	cases map[string][]*gate // nil: there is nothing to choose by
 	rest  []*gate
@@ -39,16 +40,16 @@ type key struct {
 // rule: of its conditions one that needs a program name, one that needs a
 // dynamic field and one that needs a literal.
 type gate struct {
-	node     *node
-	decoder  int32
-	program  int32       // place in plan.programs, -1: none
-	field    int32       // in Set.Fields, -1: none
-	expr     *expression // one that tells how the record must begin; nil: none
-	literals []int32
-	static   []condition
 	// begin, where mask has bits, is how the value that the siblings are chosen by
 	// must begin, in lower case.
 	begin, mask uint64
+	decoder     int32
+	program     int32       // place in plan.programs, -1: none
+	field       int32       // in Set.Fields, -1: none
+	expr        *expression // one that tells how the record must begin; nil: none
+	literals    []int32
+	node        *node // this and what follows is for the few that are open
+	static      []condition
 }
 
 const (
@@ -156,7 +157,11 @@ func (b *planBuilder) wholes(x *rule) map[key][]string {
 
 // siblings finds what siblings can be chosen by.
 func (b *planBuilder) siblings(gates []*gate) *siblings {
-	s := &siblings{gates: gates}
+	s := &siblings{gates: gates, bare: gates}
+	needsProgram := func(g *gate) bool { return g.program >= 0 }
+	if slices.ContainsFunc(gates, needsProgram) {
+		s.bare = slices.DeleteFunc(slices.Clone(gates), needsProgram)
+	}
 	if len(gates) < fewChildren {
 		return s
 	}
@@ -285,7 +290,11 @@ func cutSuffix(s, suffix string, ok bool) (string, bool) {
 // among returns the siblings that can hold for the values of the record, and how
 // the value that they were chosen by begins: those with another begin cannot.
 func (w *Worker) among(r *record, s *siblings) (_ []*gate, begin uint64) {
-	if s.cases == nil {
+	switch {
+	case s.cases != nil:
+	case w.program == nil:
+		return s.bare, 0
+	default:
 		return s.gates, 0
 	}
 	var v string
