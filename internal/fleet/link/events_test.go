@@ -148,8 +148,7 @@ func TestEventsCleared(t *testing.T) {
 	b := newBed(t)
 	s := b.server("one", func(o *ServerOptions) { o.KeepFor = time.Minute })
 	e := s.Events(nil)
-	var start time.Time
-	start = time.Unix(1e9, 0)
+	start := time.Unix(1e9, 0)
 	at := func(seq uint64, after time.Duration) judged { return judged{Seq: seq, Time: start.Add(after)} }
 	for _, x := range []struct {
 		at   judged
