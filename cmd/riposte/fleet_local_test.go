@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 
 	"riposte"
 	"riposte/internal/api"
+	"riposte/internal/lab"
 )
 
 // localAndAll answers attacks on accounts that exist on the agent that sees
@@ -120,6 +122,19 @@ func TestFleetLocal(t *testing.T) {
 		if len(orders) != 1 || ends != 1 {
 			t.Errorf("%s: %d orders for one line, %d ends", a, len(orders), ends)
 		}
+	}
+
+	// What rules learned is known after a kill: a user who comes again is not new.
+	for _, pid := range []int{301, 302} {
+		one.sees(sshdLine(pid, lab.AcceptedPassword("alice", netip.AddrPortFrom(addr(5), 50022))))
+		word := fmt.Sprintf("sshd[%d]", pid)
+		texts = append(texts, word)
+		eventually(t, long, "a login is judged", func() bool { return strings.Contains(one.read("log/alerts.json"), word) })
+		one.kill()
+		one.start()
+	}
+	if n := strings.Count(one.read("log/alerts.log"), "Rule: 10100 "); n != 1 {
+		t.Errorf("a user was new %d times", n)
 	}
 
 	// What others see, and what is for all, is the server's.
