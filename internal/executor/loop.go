@@ -165,7 +165,7 @@ func (x *Executor) takeRest() {
 		return
 	}
 	x.sinceRest = 0
-	x.out, x.pushed, x.known = nil, nil, offenders{} // as large as the burst was
+	x.out, x.pushed, x.queues, x.known = nil, nil, map[place][]*job{}, offenders{} // as large as the burst was
 	x.workers.Go(func() {
 		if err := x.o.Journal.Rest(); err != nil {
 			x.o.Log.Warn("after a burst", "error", err)
