@@ -62,6 +62,10 @@ func TestFleetLocal(t *testing.T) {
 	if status := one.run("status"); !strings.Contains(status, "judges what it reads by its own rules") || !strings.Contains(status, "firewall-drop") {
 		t.Errorf("status does not say that it judges:\n%s", status)
 	}
+	eventually(t, long, "the server knows that it judges", func() bool { return strings.Contains(r.server.run("agents", "show", "001"), "for itself") })
+	if out := r.server.run("agents", "show", "002"); strings.Contains(out, "for itself") {
+		t.Errorf("the server thinks that 002 judges:\n%s", out)
+	}
 	attacker := r.from.String()
 	var texts []string
 	line := func(pid int) string {

@@ -56,7 +56,8 @@ type Agent struct {
 	Bundle   uint64            `json:"bundle"` // version of the configuration it uses
 	Current  uint64            `json:"bundle_current"`
 	Problem  string            `json:"problem,omitempty"`
-	Skew     time.Duration     `json:"skew"` // its clock less the server's
+	Analyses bool              `json:"analyses,omitempty"` // it judges what it reads, too
+	Skew     time.Duration     `json:"skew"`               // its clock less the server's
 }
 
 // EnrolRequest asks for a token.

@@ -304,6 +304,9 @@ func printAgent(w io.Writer, a *api.Agent) {
 		{"id", a.ID}, {"name", a.Name}, {"groups", strings.Join(a.Groups, ", ")}, {"labels", labelText(a.Labels)},
 		{"enrolled", when(a.Created)}, {"state", a.State},
 	}
+	if a.Analyses {
+		rows = append(rows, []string{"judges", "what it reads, for itself, too"})
+	}
 	if !a.Seen.IsZero() {
 		rows = append(rows, [][]string{
 			{"last seen", when(a.Seen)}, {"address", a.Address}, {"host", a.Host}, {"version", a.Version}, {"system", a.OS}, {"since", when(a.Since)},

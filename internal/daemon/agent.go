@@ -213,6 +213,7 @@ func (a *agent) presence(p *fleet.Presence) {
 	d := a.d
 	w := d.world.Load()
 	p.Version, p.OS, p.Arch, p.Host, p.Since, p.Observing = d.opt.Version, runtime.GOOS, runtime.GOARCH, w.Settings.HostName(), d.since, w.Observing
+	p.Analyses = a.local != nil
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if n, err := d.journal.Count(ctx); err == nil {

@@ -51,7 +51,7 @@ func agentView(h link.Host, bundle uint64) api.Agent {
 		ID: h.ID, Name: h.Name, Groups: h.Groups, Labels: h.Labels, Address: cmp.Or(p.Address, h.Address), State: "connected",
 		Seen: h.Seen, Since: p.Since, Created: h.Created, Version: p.Version, OS: strings.Trim(p.OS+"/"+p.Arch, "/"), Host: p.Host,
 		InForce: p.InForce, Lag: p.SpoolRecords, LagBytes: p.SpoolBytes, LagSince: p.Oldest, Dropped: p.Dropped,
-		Bundle: p.Bundle, Current: bundle, Problem: cmp.Or(p.BundleError, p.Observing),
+		Bundle: p.Bundle, Current: bundle, Problem: cmp.Or(p.BundleError, p.Observing), Analyses: p.Analyses,
 	}
 	switch {
 	case h.Key == "":

@@ -157,20 +157,21 @@ type Presence struct {
 	Version      string    `json:"version"`
 	OS           string    `json:"os"`
 	Arch         string    `json:"arch"`
-	Host         string    `json:"host"`            // the system's name for itself
-	Address      string    `json:"address"`         // from which the broker sees it
-	Key          string    `json:"key"`             // public key in use
-	Since        time.Time `json:"since"`           // when the agent started
-	Now          time.Time `json:"now"`             // by the agent's clock
-	Cursor       uint64    `json:"cursor"`          // sequence of the last order dealt with
-	Bundle       uint64    `json:"bundle"`          // version in use
-	BundleError  string    `json:"bundle_error"`    // why the newest one is not
-	SpoolRecords int       `json:"spool_records"`   // not yet acknowledged
-	SpoolBytes   int64     `json:"spool_bytes"`     // which they take
-	Oldest       time.Time `json:"oldest,omitzero"` // of them
-	InForce      int       `json:"in_force"`        // responses
-	Dropped      uint64    `json:"dropped"`         // events lost since it started
-	Observing    string    `json:"observing"`       // why it only observes; "" when it acts
+	Host         string    `json:"host"`               // the system's name for itself
+	Address      string    `json:"address"`            // from which the broker sees it
+	Key          string    `json:"key"`                // public key in use
+	Since        time.Time `json:"since"`              // when the agent started
+	Now          time.Time `json:"now"`                // by the agent's clock
+	Cursor       uint64    `json:"cursor"`             // sequence of the last order dealt with
+	Bundle       uint64    `json:"bundle"`             // version in use
+	BundleError  string    `json:"bundle_error"`       // why the newest one is not
+	SpoolRecords int       `json:"spool_records"`      // not yet acknowledged
+	SpoolBytes   int64     `json:"spool_bytes"`        // which they take
+	Oldest       time.Time `json:"oldest,omitzero"`    // of them
+	InForce      int       `json:"in_force"`           // responses
+	Dropped      uint64    `json:"dropped"`            // events lost since it started
+	Observing    string    `json:"observing"`          // why it only observes; "" when it acts
+	Analyses     bool      `json:"analyses,omitempty"` // it judges what it reads, too
 
 	Beat time.Duration `json:"beat,omitempty"` // how often it says so
 }
