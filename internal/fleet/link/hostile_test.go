@@ -489,16 +489,24 @@ func TestHostileAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// It says that it is another.
-	if err := bad.Publish(fleet.PresenceSubject("001"), encode(fleet.Presence{ID: "002", Name: "web-002", Version: "forged"})); err != nil {
-		t.Fatal(err)
+	// It says that it is another, or nobody.
+	for i, id := range []string{"002", ""} {
+		if err := bad.Publish(fleet.PresenceSubject("001"), encode(fleet.Presence{ID: id, Name: "web-002", Version: "forged"})); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is refused", func() bool { return said.count("a sign of life in another's name is refused") == i+1 })
 	}
-	if err := good.Publish(fleet.PresenceSubject("002"), encode(fleet.Presence{ID: "002", Version: "true"})); err != nil {
-		t.Fatal(err)
+	if m.Present("001") || m.Present("002") {
+		t.Error("who said that it is another is heard")
+	}
+	for id, nc := range map[string]*nats.Conn{"001": bad, "002": good} {
+		if err := nc.Publish(fleet.PresenceSubject(id), encode(fleet.Presence{ID: id, Version: "of " + id})); err != nil {
+			t.Fatal(err)
+		}
 	}
 	until(t, "both are heard", func() bool {
 		hosts := m.Hosts()
-		return len(hosts) == 2 && hosts[0].State.Version == "forged" && hosts[1].State.Version == "true"
+		return len(hosts) == 2 && hosts[0].State.Version == "of 001" && hosts[1].State.Version == "of 002"
 	})
 	if r, ok := m.Roster().Get("002"); !ok || r.Name != "web-002" {
 		t.Errorf("%+v", r)

@@ -182,6 +182,10 @@ func (s *Server) heard(m *nats.Msg, now time.Time) {
 		s.o.Log.Warn("an agent's sign of life is not understood", "agent", id)
 		return
 	}
+	if p.ID != id {
+		s.o.Log.Warn("a sign of life in another's name is refused", "agent", id)
+		return
+	}
 	r, ok := s.roster.Get(id)
 	if !ok || !r.Removed.IsZero() {
 		return
