@@ -48,6 +48,18 @@ func NewKey() (seed []byte, public string, err error) {
 	return seed, publicOf(pair), nil
 }
 
+// ValidKey reports whether text is the public key of an agent's pair, in its one
+// spelling: nkeys passes over what stands behind a key, and by another spelling
+// a key would not be known again.
+func ValidKey(text string) bool {
+	raw, err := nkeys.Decode(nkeys.PrefixByteUser, []byte(text))
+	if err != nil || !nkeys.IsValidPublicUserKey(text) {
+		return false
+	}
+	again, err := nkeys.Encode(nkeys.PrefixByteUser, raw)
+	return err == nil && string(again) == text
+}
+
 // Save stores the credentials in the directory dir, for the owner's eyes only; a
 // directory that others get into is refused. At any instant the old or the new
 // are there whole.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nkeys"
 
 	"riposte/internal/fleet"
 )
@@ -235,7 +234,7 @@ func (r *Roster) Add(ctx context.Context, name string, groups []string, key stri
 	if err := checkName(name); err != nil {
 		return Record{}, err
 	}
-	if !nkeys.IsValidPublicUserKey(key) {
+	if !ValidKey(key) {
 		return Record{}, fmt.Errorf("%w: %q is not a public key", ErrKey, key)
 	}
 	now := time.Now().UTC()
@@ -301,7 +300,7 @@ func (r *Roster) AskRotation(ctx context.Context, id string) (Record, error) {
 // key counts for Grace, so that the answer may be lost: bringing the same key
 // again gives the same record.
 func (r *Roster) Rotate(ctx context.Context, id, key string) (Record, error) {
-	if !nkeys.IsValidPublicUserKey(key) {
+	if !ValidKey(key) {
 		return Record{}, fmt.Errorf("%w: %q is not a public key", ErrKey, key)
 	}
 	now := time.Now().UTC()

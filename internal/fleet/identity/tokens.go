@@ -122,7 +122,7 @@ func (t *Tokens) Issue(ctx context.Context, a *Authority, r *Roster, o IssueOpti
 // gets the same record; fresh says that it is the first time.
 func (t *Tokens) Redeem(ctx context.Context, r *Roster, proof, publicKey string) (rec Record, fresh bool, err error) {
 	id, sig, ok := splitProof(proof)
-	if !ok || !nkeys.IsValidPublicUserKey(publicKey) {
+	if !ok || !ValidKey(publicKey) {
 		return rec, false, ErrTokenProof
 	}
 	tok, err := t.claim(ctx, id, sig, publicKey)

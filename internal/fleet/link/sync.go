@@ -97,6 +97,12 @@ func (s *Server) serveJoin(ctx context.Context, m *nats.Msg) {
 		s.o.Log.Warn("an enrolment is not understood", "error", err)
 		return
 	}
+	// The answer is signed and addressed to this key: it must not be anything else
+	// that an order could be addressed to.
+	if !identity.ValidKey(q.Key) {
+		s.o.Log.Warn("an enrolment without a public key is refused")
+		return
+	}
 	a, err := s.join(ctx, q)
 	if err != nil {
 		s.o.Log.Warn("an enrolment is refused", "token", q.Token, "host", q.Host, "error", err)
