@@ -95,7 +95,7 @@ func TestFleetExamples(t *testing.T) {
 				undone = x
 			}
 		}
-		if late := undone.Time.Sub(undone.Until); late < 0 || late > 3*time.Second {
+		if late := undone.Time.Sub(undone.Until); late < 0 || late > 2*time.Second {
 			t.Errorf("on %s the block ended %v after its time", st.host, late)
 		}
 	}

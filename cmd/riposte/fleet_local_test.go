@@ -80,7 +80,7 @@ func TestFleetLocal(t *testing.T) {
 	if got := r.reached(); strings.Contains(got, "001") || !strings.Contains(got, "002") {
 		t.Errorf("the attacker reaches %q", got)
 	}
-	one.onTime(attacker, 3*time.Second)
+	one.onTime(attacker, 2*time.Second)
 	eventually(t, long, "the attacker reaches 001 again", func() bool { return strings.Contains(r.reached(), "001") })
 	if why := one.run("why", attacker); !strings.Contains(why, "sshd[101]") || !strings.Contains(why, "on 001") {
 		t.Errorf("riposte why on the agent:\n%s", why)

@@ -185,10 +185,10 @@ func TestFleetPartition(t *testing.T) {
 	}
 	for _, st := range []*station{r.server, other, r.agents[2]} {
 		st.holds("firewall-drop", missed)
-		st.onTime(expired, 3*time.Second)
+		st.onTime(expired, 2*time.Second)
 	}
 	for _, st := range r.all() {
-		st.onTime(before, 3*time.Second)
+		st.onTime(before, 2*time.Second)
 	}
 	time.Sleep(away)
 	if rs := cut.receipts(missed); len(rs) > 0 {
