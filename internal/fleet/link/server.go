@@ -168,7 +168,9 @@ func (s *Server) NewToken(ctx context.Context, o identity.IssueOptions) (string,
 }
 
 // Tokens returns the enrolment tokens of the last months, the newest first.
-func (s *Server) Tokens(ctx context.Context) ([]identity.TokenRecord, error) { return s.tokens.List(ctx) }
+func (s *Server) Tokens(ctx context.Context) ([]identity.TokenRecord, error) {
+	return s.tokens.List(ctx)
+}
 
 // WithdrawToken makes a token worthless that was not used yet.
 func (s *Server) WithdrawToken(ctx context.Context, id string) (identity.TokenRecord, error) {
