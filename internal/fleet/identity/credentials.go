@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
@@ -33,7 +34,8 @@ type Credentials struct {
 	CA        []byte   `json:"ca"`         // PEM: the only authority whose brokers are believed
 	OrderKeys []string `json:"order_keys"` // whose orders are obeyed
 	URLs      []string `json:"urls"`
-	Head      uint64   `json:"head,omitempty"` // of the log of orders at the enrolment: what came before is not meant for it
+	Head      uint64   `json:"head,omitempty"`    // of the log of orders at the enrolment: what came before is not meant for it
+	Rotated   uint64   `json:"rotated,omitempty"` // sequence of the order that the key came of, when it is not the first
 }
 
 // NewKey makes the key pair of an agent.
@@ -95,21 +97,64 @@ func LoadCredentials(dir string) (*Credentials, error) {
 	if err := json.Unmarshal(b, c); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w: restore it from a backup, or remove the agent and join anew", path, err)
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w: restore it from a backup, or remove the agent and join anew", path, err)
 	}
 	return c, nil
 }
 
-// check finds credentials that cannot be anybody's.
-func (c *Credentials) check() error {
+// Check finds credentials that cannot be anybody's.
+func (c *Credentials) Check() error {
 	switch {
 	case !fleet.ValidID(c.ID):
 		return fmt.Errorf("%q is not an agent's id", c.ID)
 	case c.JWT == "":
 		return errors.New("no JWT")
 	}
-	return checkTrust(c.Seed, c.OrderKeys, c.URLs, c.CA)
+	if err := checkTrust(c.Seed, c.OrderKeys, c.URLs, c.CA); err != nil {
+		return err
+	}
+	_, err := c.claims()
+	return err
+}
+
+// claims reads what the JWT says, and whether it says it of this agent and key.
+func (c *Credentials) claims() (*jwt.UserClaims, error) {
+	claims, err := jwt.DecodeUserClaims(c.JWT)
+	if err != nil {
+		return nil, fmt.Errorf("the JWT: %w", err)
+	}
+	key, err := c.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	if claims.Name != c.ID || claims.Subject != key {
+		return nil, fmt.Errorf("the JWT is of %q with the key %q, expected %s with %s", clip(claims.Name), clip(claims.Subject), c.ID, key)
+	}
+	return claims, nil
+}
+
+// Renewed returns the credentials with the key that was begun with in place of
+// the old one, or an error when the JWT is not one that the same authority made
+// for this agent and that key.
+func (c *Credentials) Renewed(p Pending, claims string) (*Credentials, error) {
+	old, err := c.claims()
+	if err != nil {
+		return nil, err
+	}
+	next := *c
+	next.Seed, next.JWT, next.Rotated = p.Seed, claims, p.Order
+	if err := next.Check(); err != nil {
+		return nil, err
+	}
+	now, err := next.claims()
+	if err != nil {
+		return nil, err
+	}
+	if now.Issuer != old.Issuer || now.IssuerAccount != old.IssuerAccount {
+		return nil, fmt.Errorf("the JWT is another authority's: it was issued by %s, expected %s", clip(now.Issuer), old.Issuer)
+	}
+	return &next, nil
 }
 
 // checkTrust finds what nobody can connect with: a private key, whose orders are

@@ -2,31 +2,17 @@ package link
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
-	"riposte/internal/host"
 )
-
-// pending is the key of a host that is about to join. It is on the disk before
-// the server hears of it: an answer that is lost is asked for again with the
-// same key.
-type pending struct {
-	Token string `json:"token"` // id
-	Seed  []byte `json:"seed"`
-}
-
-const pendingFile = "join.json"
 
 // ErrJoined means that the host is an agent already.
 var ErrJoined = errors.New("this host is an agent already")
@@ -43,7 +29,7 @@ func Join(ctx context.Context, text, dir, name, version string, log *slog.Logger
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	p, err := pendingKey(dir, token.ID)
+	p, err := identity.BeginKey(dir, identity.JoinFile, identity.Pending{For: token.ID})
 	if err != nil {
 		return nil, err
 	}
@@ -59,32 +45,13 @@ func Join(ctx context.Context, text, dir, name, version string, log *slog.Logger
 		ID: reply.ID, Name: reply.Name, Groups: reply.Groups, JWT: reply.JWT, Seed: p.Seed, CA: []byte(reply.CA),
 		OrderKeys: reply.OrderKeys, URLs: reply.URLs, Head: reply.Head,
 	}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("the server's answer: %w", err)
+	}
 	if err := c.Save(dir); err != nil {
 		return nil, err
 	}
-	if err := os.Remove(filepath.Join(dir, pendingFile)); err != nil {
-		return c, fmt.Errorf("clear up: %w", err)
-	}
-	return c, nil
-}
-
-// pendingKey returns the key to join with: the one that was begun with, or a
-// new one.
-func pendingKey(dir, token string) (p pending, err error) {
-	path := filepath.Join(dir, pendingFile)
-	b, err := os.ReadFile(path)
-	if err == nil && json.Unmarshal(b, &p) == nil && p.Token == token {
-		return p, nil
-	}
-	seed, _, err := identity.NewKey()
-	if err != nil {
-		return p, err
-	}
-	p = pending{Token: token, Seed: seed}
-	if err := host.PrivateDir(dir); err != nil {
-		return p, err
-	}
-	return p, host.ReplaceFile(path, append(encode(p), '\n'), 0o600)
+	return c, identity.EndKey(dir, identity.JoinFile)
 }
 
 // askToJoin asks the server, for as long as ctx lasts.

@@ -1,6 +1,13 @@
 package link
 
 import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,5 +74,55 @@ func TestJoinWithoutKey(t *testing.T) {
 	}
 	if n, _, err := in.Pending(); n != 0 || err != nil {
 		t.Errorf("%d more answers were signed (%v)", n, err)
+	}
+}
+
+// TestJoinPrivate: a key that others could have read is not joined with, and the
+// token is still good then.
+func TestJoinPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no mode here: the directory keeps strangers out")
+	}
+	b := newBed(t)
+	m := b.server("one", func(o *ServerOptions) { o.Public = []string{b.broker.URL()} })
+	text, rec, err := m.NewToken(t.Context(), identity.IssueOptions{Name: "web-01", For: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "fleet")
+	p, err := identity.BeginKey(dir, identity.JoinFile, identity.Pending{For: rec.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, identity.JoinFile)
+	join := func() (*identity.Credentials, error) {
+		return Join(t.Context(), text, dir, "web-01", "1", slog.New(slog.DiscardHandler))
+	}
+	for _, spoil := range []func() error{
+		func() error { return os.Chmod(path, 0o644) },
+		func() error { return os.Chmod(dir, 0o755) },
+		func() error { return os.Chown(path, 12345, -1) },
+	} {
+		if err := spoil(); errors.Is(err, fs.ErrPermission) {
+			continue // not root: nobody else's files to be had
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := join(); err == nil || !strings.Contains(err.Error(), "chown") && !strings.Contains(err.Error(), "chmod") || c != nil {
+			t.Errorf("joined with what others could read: %+v, %v", c, err)
+		}
+		if err := errors.Join(os.Chmod(path, 0o600), os.Chmod(dir, 0o700), os.Chown(path, os.Geteuid(), -1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := join()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(c.Seed) != string(p.Seed) {
+		t.Error("it joined with another key than it had begun with")
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file is left: %v", err)
 	}
 }
