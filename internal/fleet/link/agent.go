@@ -81,6 +81,7 @@ type Agent struct {
 	overlap     int                                // live messages that may be in the last answer, too
 	synced      atomic.Bool
 	news        chan struct{} // a sign of life is due now
+	rekey       chan struct{} // a new key is to be brought now
 }
 
 // NewAgent connects, or begins trying to: an agent works without its server.
@@ -88,6 +89,7 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 	o.Beat = cmp.Or(o.Beat, defaultBeat)
 	a := &Agent{
 		o: o, codec: o.Codec, live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{}, news: make(chan struct{}, 1),
+		rekey: make(chan struct{}, 1),
 	}
 	if a.codec == nil {
 		a.codec = fleet.NewCodec()
@@ -99,6 +101,7 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 		a.synced.Store(false) // until the server has said what was missed
 		a.ask()
 		a.tell()
+		a.wantKey()
 		// What was asked over the connection before is not answered any more.
 		if stop := a.asking.Load(); stop != nil {
 			(*stop)()
@@ -182,7 +185,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	var parts sync.WaitGroup
 	for name, part := range map[string]func(context.Context) error{
-		"events": a.uploadEvents, "receipts": a.uploadReceipts, "orders": a.takeOrders, "presence": a.beat,
+		"events": a.uploadEvents, "receipts": a.uploadReceipts, "orders": a.takeOrders, "presence": a.beat, "key": a.changeKey,
 	} {
 		parts.Go(func() {
 			if err := part(ctx); err != nil && ctx.Err() == nil {
@@ -233,46 +236,4 @@ func (a *Agent) beat(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// ErrNewKey is what Run returns when the agent has a new key: the link is to be
-// made anew, with the credentials that are stored now.
-var ErrNewKey = errors.New("this agent has a new key")
-
-// rotate makes a new key and asks for credentials for it.
-func (a *Agent) rotate(ctx context.Context) error {
-	c := *a.o.Credentials
-	seed, public, err := identity.NewKey()
-	if err != nil {
-		return err
-	}
-	b, err := fleet.Encode(fleet.RekeyRequest{Key: public})
-	if err != nil {
-		return err
-	}
-	var reply fleet.RekeyReply
-	for try := range 3 { // with the same key: an answer may be lost
-		rctx, cancel := context.WithTimeout(ctx, patience)
-		var m *nats.Msg
-		m, err = a.nc.RequestWithContext(rctx, fleet.RekeySubject(c.ID), b)
-		cancel()
-		if err == nil {
-			err = fleet.Decode(m.Data, &reply)
-			break
-		}
-		if err := pause(ctx, time.Duration(try+1)*time.Second); err != nil {
-			return err
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if reply.Error != "" {
-		return errors.New(reply.Error)
-	}
-	c.Seed, c.JWT = seed, reply.JWT
-	if err := c.Save(a.o.Dir); err != nil {
-		return err
-	}
-	return ErrNewKey
 }

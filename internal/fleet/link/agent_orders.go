@@ -222,10 +222,7 @@ func (a *Agent) carry(ctx context.Context, es []fleet.Envelope) error {
 		if err := flush(false); err != nil {
 			return err
 		}
-		if err := a.other(ctx, e); errors.Is(err, ErrNewKey) {
-			upTo = max(upTo, e.Seq)
-			return errors.Join(flush(true), err)
-		} else if err != nil {
+		if err := a.other(ctx, e); err != nil {
 			a.o.Log.Error("what the server wants cannot be done", "kind", e.Kind, "error", err)
 		}
 		upTo = max(upTo, e.Seq)
@@ -263,7 +260,7 @@ func (a *Agent) other(ctx context.Context, e *fleet.Envelope) error {
 		a.bundleError.Store(nil)
 		return nil
 	case fleet.KindRotate:
-		return a.rotate(ctx)
+		return a.beginKey(e.Seq)
 	}
 	return errors.New("this riposte does not know what that is")
 }

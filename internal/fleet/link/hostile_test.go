@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -112,7 +113,7 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 	go func() { done <- h.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !errors.Is(err, ErrNewKey) {
 			t.Error(err)
 		}
 		h.Close()
