@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -164,6 +165,16 @@ func (r *Rig) Resident() (int64, error) {
 func (r *Rig) CPU() time.Duration {
 	u, _ := UsageOf(r.cmd.Process.Pid)
 	return u.CPU
+}
+
+// Wrote is how many bytes the daemon has written since its start, to files and
+// sockets; 0 when it has ended.
+func (r *Rig) Wrote() int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", r.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(b), "\nwchar: ")
+	number, _, _ := strings.Cut(rest, "\n")
+	n, _ := strconv.ParseInt(number, 10, 64)
+	return n
 }
 
 // Line is sshd's line about a wrong password.

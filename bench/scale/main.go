@@ -106,7 +106,7 @@ func blocks(ctx context.Context, bin string, n int) error {
 	if err := quiet(g); err != nil {
 		return err
 	}
-	fmt.Printf("all written down: %v (CPU %v)\n", time.Since(start).Round(time.Millisecond), g.CPU())
+	fmt.Printf("all written down: %v (CPU %v, %d MB)\n", time.Since(start).Round(time.Millisecond), g.CPU(), g.Wrote()>>20)
 	time.Sleep(3 * time.Second)
 	held, err := g.Resident()
 	if err != nil {
