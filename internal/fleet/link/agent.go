@@ -58,6 +58,8 @@ type AgentOptions struct {
 	Presence func(*fleet.Presence)
 	Beat     time.Duration
 	Log      *slog.Logger
+
+	eachRefusal bool // is said; see refusals
 }
 
 const defaultBeat = 10 * time.Second
@@ -82,6 +84,7 @@ type Agent struct {
 	synced      atomic.Bool
 	news        chan struct{} // a sign of life is due now
 	rekey       chan struct{} // a new key is to be brought now
+	refused     *refusals
 }
 
 // NewAgent connects, or begins trying to: an agent works without its server.
@@ -89,10 +92,13 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 	o.Beat = cmp.Or(o.Beat, defaultBeat)
 	a := &Agent{
 		o: o, codec: o.Codec, live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{}, news: make(chan struct{}, 1),
-		rekey: make(chan struct{}, 1),
+		rekey: make(chan struct{}, 1), refused: newRefusals(o.Log, refusalsEvery),
 	}
 	if a.codec == nil {
 		a.codec = fleet.NewCodec()
+	}
+	if o.eachRefusal {
+		a.refused.every = 0
 	}
 	a.cursor.Store(o.Cursor)
 	a.version.Store(o.Version)

@@ -40,6 +40,8 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
 			}
 			a.overlap = len(a.live)
+		case <-a.refused.due():
+			a.refused.tell()
 		case m := <-a.live:
 			if err := a.take(ctx, a.gather(m)); err != nil {
 				return err
@@ -74,11 +76,11 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 		}
 		e, err := fleet.Open(signedCore(m), a.o.Credentials.OrderKeys, a.o.Credentials.ID)
 		if err != nil {
-			a.o.Log.Error("a message that claims to be the server's is refused", "subject", m.Subject, "error", err)
+			a.refused.add("subject", m.Subject, "error", err)
 			continue
 		}
 		if m.Subject != fleet.LiveSubject(e.To) || (e.Seq == 0) != (e.Kind == fleet.KindBundle) {
-			a.o.Log.Error("a message of the server's that came another way is refused", "subject", m.Subject, "to", e.To, "kind", e.Kind, "sequence", e.Seq)
+			a.refused.add("subject", m.Subject, "error", "it came another way", "to", e.To, "kind", e.Kind, "sequence", e.Seq)
 			continue
 		}
 		if e.Seq == 0 { // stands outside the log, and has a version

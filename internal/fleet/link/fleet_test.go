@@ -217,3 +217,17 @@ func orderIDs(from, to int) (ms []Message) {
 	}
 	return ms
 }
+
+// enrolled makes an agent that the roster knows.
+func (b *bed) enrolled(m *member, id string) *identity.Credentials {
+	b.t.Helper()
+	c := credentials(b.t, b.authority, id, b.broker.URL())
+	key, err := c.PublicKey()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if r, err := m.Roster().Add(b.t.Context(), c.Name, nil, key); err != nil || r.ID != id {
+		b.t.Fatalf("enrolled %+v, %v; want %s", r, err, id)
+	}
+	return c
+}

@@ -45,7 +45,7 @@ func (d *diary) count(words string) int {
 func (d *diary) logger() *slog.Logger { return slog.New(slog.NewTextHandler(d, nil)) }
 
 // credentials make up an agent.
-func credentials(t *testing.T, a *identity.Authority, id, url string) *identity.Credentials {
+func credentials(t testing.TB, a *identity.Authority, id, url string) *identity.Credentials {
 	t.Helper()
 	seed, public, err := identity.NewKey()
 	if err != nil {
@@ -241,7 +241,7 @@ func (f *forger) says(subject string, s fleet.Signed, last uint64) {
 // done that the servers did not say to this agent, and nothing twice.
 func TestHostileBroker(t *testing.T) {
 	f := newForger(t)
-	h := newHand(t, credentials(t, f.authority, "001", f.url))
+	h := newHand(t, credentials(t, f.authority, "001", f.url), func(o *AgentOptions) { o.eachRefusal = true })
 	until(t, "the agent has asked", h.Synced)
 	all, mine := fleet.LiveSubject(fleet.All), fleet.LiveSubject("001")
 
