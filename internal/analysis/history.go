@@ -2,6 +2,7 @@ package analysis
 
 import (
 	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -37,10 +38,10 @@ type past struct {
 	log      string
 	location string
 	host     string
-	slots    [ruleset.SlotCount]string
-	has      uint32
-	values   []value // of plan.compared
-	dynamic  bool    // it has dynamic fields
+	slots    []string // those that it has, in their order
+	has      uint32   // 1<<Slot
+	values   []value  // of plan.compared
+	dynamic  bool     // it has dynamic fields
 	feeds    []feed
 }
 
@@ -154,7 +155,10 @@ func (e *past) operand(op ruleset.Operand) (string, bool) {
 	case ruleset.OperandHost:
 		return e.host, true
 	}
-	return e.slots[op], e.has&(1<<op) != 0
+	if e.has&(1<<op) == 0 {
+		return "", false
+	}
+	return e.slots[bits.OnesCount32(e.has&(1<<op-1))], true
 }
 
 // holds reports whether two events are equal in what the key says; the hash has
@@ -251,7 +255,9 @@ func (h *history) forget(e *past) {
 			l.drop()
 		}
 	}
-	*e = past{feeds: e.feeds[:0], values: e.values[:0]}
+	clear(e.slots)
+	clear(e.values)
+	*e = past{feeds: e.feeds[:0], values: e.values[:0], slots: e.slots[:0]}
 	h.free = append(h.free, e)
 }
 
@@ -270,7 +276,10 @@ func (h *history) mark(e *past, level int) {
 func (h *history) view(e *past, r *record, now int64) {
 	e.time, e.matched, e.agent, e.category = now, r.matched, r.agent, r.category
 	e.full, e.log, e.location, e.host = r.full, r.log, r.location, r.host
-	e.slots, e.has = r.slots, r.has
+	e.slots, e.has = e.slots[:0], r.has
+	for left := r.has; left != 0; left &= left - 1 {
+		e.slots = append(e.slots, r.slots[bits.TrailingZeros32(left)])
+	}
 	e.dynamic = len(r.fields) > 0
 	e.values = e.values[:0]
 	for _, f := range h.plan.compared {
@@ -296,11 +305,7 @@ func (e *past) own(c *cloner) {
 	}
 	e.full, e.log, e.location, e.host = c.own(e.full), c.own(e.log), c.own(e.location), c.own(e.host)
 	for i := range e.slots {
-		if e.has&(1<<i) != 0 {
-			e.slots[i] = c.own(e.slots[i])
-		} else {
-			e.slots[i] = ""
-		}
+		e.slots[i] = c.own(e.slots[i])
 	}
 	for i := range e.values {
 		e.values[i].text = c.own(e.values[i].text)

@@ -184,10 +184,10 @@ func randomPast(rng *rand.Rand, p *plan, now int64) *past {
 	if rng.IntN(10) == 0 {
 		e.category = ruleset.Firewall
 	}
-	for _, s := range []ruleset.Slot{ruleset.SrcIP, ruleset.DstUser, ruleset.URL, ruleset.ID} {
+	for _, s := range []ruleset.Slot{ruleset.DstUser, ruleset.SrcIP, ruleset.ID, ruleset.URL} {
 		if rng.IntN(6) > 0 {
 			e.has |= 1 << s
-			e.slots[s] = fmt.Sprint(rng.IntN(3))
+			e.slots = append(e.slots, fmt.Sprint(rng.IntN(3)))
 		}
 	}
 	e.dynamic = rng.IntN(4) > 0
