@@ -366,6 +366,18 @@ func (r *Roster) List() []Record {
 	return out
 }
 
+// Removed returns the ids of the agents that were removed, in no order.
+func (r *Roster) Removed() (ids []string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for id, rec := range r.records {
+		if !rec.Removed.IsZero() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Count returns how many agents are in the fleet, and how many of them have
 // joined. It is for those who ask often.
 func (r *Roster) Count() (all, joined int) {

@@ -41,6 +41,7 @@ type Ledger struct {
 	mu       sync.Mutex // of the writer
 	st       statements
 	causes   map[cause]int64 // those met lately, by their row
+	gone     map[string]bool // hosts that Forget was told
 	position atomic.Uint64   // in the stream of receipts
 	ordered  atomic.Uint64   // in the stream of orders
 }
@@ -58,7 +59,7 @@ func Open(path string) (*Ledger, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the ledger's folder: %w", err)
 	}
-	l := &Ledger{path: path}
+	l := &Ledger{path: path, gone: map[string]bool{}}
 	err := l.open()
 	if isDamage(err) {
 		if err = l.putAside(); err == nil {

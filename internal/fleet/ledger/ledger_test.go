@@ -426,6 +426,36 @@ func TestForget(t *testing.T) {
 	if rs, err := l.ByOrder(t.Context(), "o1"); len(rs) != 2 || err != nil {
 		t.Errorf("%d receipts, %v", len(rs), err)
 	}
+
+	// What comes late is on record, and no more.
+	take(t, l, "001", 3, receipt("o2", riposte.Applied, a, 2), receipt("o2", riposte.Extended, a, 3))
+	if got := inForce(t, l, Filter{}); got != "192.0.2.1@002:o1:applied" {
+		t.Errorf("in force %q", got)
+	}
+	if rs, err := l.ByOrder(t.Context(), "o2"); len(rs) != 2 || err != nil {
+		t.Errorf("%d receipts, %v", len(rs), err)
+	}
+
+	// More than a lot, on several hosts.
+	for i, host := range []string{"003", "004", "005"} {
+		var rs []riposte.Receipt
+		for n := range lot/2 + 10 {
+			rs = append(rs, receipt(fmt.Sprint("m", n), riposte.Applied, address(t, fmt.Sprintf("10.0.%d.%d", n/250, n%250)), 5))
+		}
+		take(t, l, host, uint64(4+i), rs...)
+	}
+	if err := l.Forget(t.Context(), "001", "003", "004", "005"); err != nil {
+		t.Fatal(err)
+	}
+	if got := inForce(t, l, Filter{}); got != "192.0.2.1@002:o1:applied" {
+		t.Errorf("in force %q", got)
+	}
+	if n := count(t, l, "receipts"); n != 4+3*(lot/2+10) {
+		t.Errorf("%d receipts", n)
+	}
+	if err := l.Forget(t.Context()); err != nil { // nobody is removed
+		t.Error(err)
+	}
 }
 
 func TestADamagedLedgerIsPutAside(t *testing.T) {

@@ -18,13 +18,12 @@ const lot = 2000
 // returns how many receipts are gone.
 func (l *Ledger) Prune(ctx context.Context, before time.Time) (receipts int, err error) {
 	for _, query := range []string{oldInForce, oldReceipts, oldOrders} {
-		for n := lot; n == lot; {
-			if n, err = l.prune(ctx, query, before); err != nil {
-				return receipts, fmt.Errorf("prune the ledger: %w", err)
-			}
-			if query == oldReceipts {
-				receipts += n
-			}
+		n, err := l.inLots(ctx, query, nanos(before))
+		if query == oldReceipts {
+			receipts = n
+		}
+		if err != nil {
+			return receipts, fmt.Errorf("prune the ledger: %w", err)
 		}
 	}
 	return receipts, nil
@@ -37,30 +36,46 @@ const (
 		(SELECT id FROM receipts WHERE time < ? ORDER BY time LIMIT ?) RETURNING cause`
 	oldOrders = `DELETE FROM orders WHERE id IN (SELECT id FROM orders o WHERE time < ?
 		AND NOT EXISTS (SELECT 1 FROM causes WHERE ord = o.id) ORDER BY time LIMIT ?) RETURNING 0`
+	onHosts = `DELETE FROM in_force WHERE (target, command, host) IN
+		(SELECT target, command, host FROM in_force WHERE host IN (SELECT value FROM json_each(?)) LIMIT ?) RETURNING cause`
 )
 
-// prune removes one lot.
-func (l *Ledger) prune(ctx context.Context, query string, before time.Time) (n int, err error) {
+// inLots runs a deletion lot by lot until nothing is left to delete, and returns
+// of how many rows.
+func (l *Ledger) inLots(ctx context.Context, query string, arg any) (rows int, err error) {
+	for n := lot; n == lot; rows += n {
+		if n, err = l.oneLot(ctx, query, arg); err != nil {
+			return rows, err
+		}
+	}
+	return rows, nil
+}
+
+func (l *Ledger) oneLot(ctx context.Context, query string, arg any) (n int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err = l.transact(ctx, func(tx *sql.Tx) error {
-		n, err = l.remove(ctx, tx, query, nanos(before), lot)
+		n, err = l.remove(ctx, tx, query, arg, lot)
 		return err
 	})
 	return n, err
 }
 
-// Forget removes what was in force on a host that is no longer of the fleet.
-// Its receipts stay.
-func (l *Ledger) Forget(ctx context.Context, host string) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err := l.transact(ctx, func(tx *sql.Tx) error {
-		_, err := l.remove(ctx, tx, "DELETE FROM in_force WHERE host = ? RETURNING cause", host)
-		return err
-	})
+// Forget removes what was in force on hosts that are no longer of the fleet, and
+// lets nothing come into force there by receipts that are taken later. Receipts
+// stay on record, those that are taken later too.
+func (l *Ledger) Forget(ctx context.Context, hosts ...string) error {
+	ids, err := json.Marshal(hosts)
 	if err != nil {
-		return fmt.Errorf("forget what is in force on host %s: %w", host, err)
+		return err
+	}
+	l.mu.Lock()
+	for _, h := range hosts {
+		l.gone[h] = true
+	}
+	l.mu.Unlock()
+	if _, err := l.inLots(ctx, onHosts, string(ids)); err != nil {
+		return fmt.Errorf("forget what is in force on hosts that are removed: %w", err)
 	}
 	return nil
 }

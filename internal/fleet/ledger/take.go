@@ -124,7 +124,7 @@ func (t *taking) take(r *riposte.Receipt) error {
 		return err // it came before: what it told may be over
 	}
 	switch {
-	case r.Once:
+	case r.Once, t.l.gone[t.host]:
 		return nil
 	case r.Outcome == riposte.Applied, r.Outcome == riposte.Verified, r.Outcome == riposte.Repaired:
 		return t.exec(t.l.st.hold, target, r.Command, t.host, id, r.Order, r.Mechanism, nanos(r.Time), nanos(r.Until), r.Rung, int64(r.Outcome))

@@ -197,6 +197,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.loadBundle(ctx); err != nil {
 		return err
 	}
+	if err := s.forget(ctx); err != nil { // before receipts of theirs are read
+		s.o.Log.Warn("fleet: removed agents", "error", err)
+	}
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer cancel(nil)
@@ -205,6 +208,8 @@ func (s *Server) Run(ctx context.Context) error {
 		"orders":         s.followOrders,
 		"receipts":       s.followReceipts,
 		"presence":       s.watchPresence,
+		"removed agents": s.forgetRemoved,
+		"old receipts":   s.pruneLedger,
 		"bundle":         s.followBundle,
 		"rights":         func(ctx context.Context) error { return s.roster.Enforce(ctx, s.o.Authority, s.sys) },
 	} {

@@ -187,6 +187,9 @@ func (s *Server) Remove(ctx context.Context, id string) (identity.Record, error)
 		return r, err
 	}
 	s.presence.drop(id)
+	if err := s.o.Ledger.Forget(ctx, id); err != nil {
+		s.o.Log.Warn("a removed agent's responses are still in the list for a moment", "agent", id, "error", err) // see forgetRemoved
+	}
 	// Enforce would, too, a moment later.
 	if err := s.o.Authority.Push(ctx, s.sys, s.roster.Revoked()); err != nil {
 		return r, fmt.Errorf("agent %s is removed, but the broker does not know yet: %w", id, err)
