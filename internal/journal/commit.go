@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"riposte"
+	"riposte/internal/record"
 )
 
 // Entry is an order made ready for the journal.
@@ -123,13 +124,13 @@ func (j *Journal) write(b *Batch) (err error) {
 		if o.Alert != nil {
 			rule, alert = o.Alert.Rule.ID, o.Alert.ID
 		}
-		if _, err := j.st.addOrder.Exec(o.ID, nanos(e.time), o.By, rule, alert, e.body); err != nil {
+		if _, err := j.st.addOrder.Exec(o.ID, record.Nanos(e.time), o.By, rule, alert, e.body); err != nil {
 			return err
 		}
 		j.newest = max(j.newest, o.ID)
 	}
 	for _, k := range b.Drop {
-		if _, err := j.st.dropOne.Exec(targetText(k.Target), k.Command); err != nil {
+		if _, err := j.st.dropOne.Exec(record.Target(k.Target), k.Command); err != nil {
 			return err
 		}
 	}
@@ -140,7 +141,7 @@ func (j *Journal) write(b *Batch) (err error) {
 	}
 	for i := range b.Change {
 		c := &b.Change[i]
-		if _, err := j.st.change.Exec(int64(c.Phase), nanos(c.Until), int64(c.Duration), c.Rung, c.Force, c.State, c.Trouble, targetText(c.Key.Target), c.Key.Command); err != nil {
+		if _, err := j.st.change.Exec(int64(c.Phase), record.Nanos(c.Until), int64(c.Duration), c.Rung, c.Force, c.State, c.Trouble, record.Target(c.Key.Target), c.Key.Command); err != nil {
 			return err
 		}
 	}
@@ -154,17 +155,17 @@ func (j *Journal) write(b *Batch) (err error) {
 	}
 	for i := range b.Offenders {
 		o := &b.Offenders[i]
-		if _, err := j.st.putOffender.Exec(targetText(o.Key.Target), o.Key.Command, o.Rung, o.Count, nanos(o.Last), nanos(o.Until)); err != nil {
+		if _, err := j.st.putOffender.Exec(record.Target(o.Key.Target), o.Key.Command, o.Rung, o.Count, record.Nanos(o.Last), record.Nanos(o.Until)); err != nil {
 			return err
 		}
 	}
 	for k, until := range b.Ended {
-		if _, err := j.st.ended.Exec(nanos(until), targetText(k.Target), k.Command); err != nil {
+		if _, err := j.st.ended.Exec(record.Nanos(until), record.Target(k.Target), k.Command); err != nil {
 			return err
 		}
 	}
 	for _, k := range b.Forgive {
-		if _, err := j.st.dropOffender.Exec(targetText(k.Target), k.Command); err != nil {
+		if _, err := j.st.dropOffender.Exec(record.Target(k.Target), k.Command); err != nil {
 			return err
 		}
 	}
@@ -206,7 +207,7 @@ func (j *Journal) put(r *Response) error {
 	if err != nil {
 		return err
 	}
-	_, err = j.st.putResponse.Exec(targetText(r.Target), r.Command.Name, def, r.Order, int64(r.Phase), nanos(r.Since), nanos(r.Until),
+	_, err = j.st.putResponse.Exec(record.Target(r.Target), r.Command.Name, def, r.Order, int64(r.Phase), record.Nanos(r.Since), record.Nanos(r.Until),
 		int64(r.Duration), r.Rung, r.Force, r.State, r.Trouble, r.By, r.Rule, r.Alert)
 	return err
 }
@@ -255,7 +256,7 @@ func (j *Journal) append(r *Record) error {
 		return err
 	}
 	order, target := r.about()
-	_, err = j.st.addLine.Exec(r.Seq, nanos(r.Time), order, target, line)
+	_, err = j.st.addLine.Exec(r.Seq, record.Nanos(r.Time), order, target, line)
 	return err
 }
 

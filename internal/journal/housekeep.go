@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"riposte/internal/record"
 )
 
 // How the housekeeper goes about its work.
@@ -186,7 +188,7 @@ func (j *Journal) retireUpTo(ctx context.Context) (int64, error) {
 	}
 	var upTo int64
 	err := j.read.QueryRowContext(ctx, "SELECT COALESCE(max(seq), 0) FROM (SELECT seq, time FROM records ORDER BY seq LIMIT ?) WHERE time < ?",
-		lot, nanos(time.Now().Add(-j.o.MaxAge))).Scan(&upTo)
+		lot, record.Nanos(time.Now().Add(-j.o.MaxAge))).Scan(&upTo)
 	if upTo == last.Int64 {
 		upTo-- // the last one holds the chain
 	}

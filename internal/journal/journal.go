@@ -18,7 +18,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,6 +28,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"riposte"
+	"riposte/internal/record"
 )
 
 // ErrInUse means that another process writes this journal.
@@ -173,7 +173,7 @@ func OpenReading(path string) (*Journal, error) {
 func (j *Journal) connect() error {
 	ctx := context.Background()
 	var err error
-	if j.db, err = sql.Open("sqlite", dsn(j.path, "rwc", "busy_timeout(5000)", "temp_store(memory)", "cache_size(-4000)")); err != nil {
+	if j.db, err = sql.Open("sqlite", record.DSN(j.path, "rwc", "busy_timeout(5000)", "temp_store(memory)", "cache_size(-4000)")); err != nil {
 		return err
 	}
 	if j.conn, err = j.db.Conn(ctx); err != nil {
@@ -278,23 +278,8 @@ func (j *Journal) shut() error {
 // Path is where the journal is.
 func (j *Journal) Path() string { return j.path }
 
-// dsn names a database file for the driver, whatever characters the path has.
-func dsn(path, mode string, pragmas ...string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = filepath.ToSlash(abs)
-	}
-	if path != "" && path[0] != '/' { // C:/…
-		path = "/" + path
-	}
-	q := url.Values{"mode": {mode}}
-	for _, p := range pragmas {
-		q.Add("_pragma", p)
-	}
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-}
-
 func openRead(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, "rw", "busy_timeout(5000)", "query_only(1)"))
+	db, err := sql.Open("sqlite", record.DSN(path, "rw", "busy_timeout(5000)", "query_only(1)"))
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +303,7 @@ const maxIdle = 2
 // transaction on a file of its own, which the system ends when the process
 // does, on every system that SQLite knows.
 func takeLock(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, "rwc", "busy_timeout(0)", "locking_mode(exclusive)", "journal_mode(memory)"))
+	db, err := sql.Open("sqlite", record.DSN(path, "rwc", "busy_timeout(0)", "locking_mode(exclusive)", "journal_mode(memory)"))
 	if err != nil {
 		return nil, fmt.Errorf("lock the journal: %w", err)
 	}
@@ -343,21 +328,5 @@ func code(err error) int {
 
 // isFull reports whether err means that the disk has no room.
 func isFull(err error) bool { return code(err) == sqlite3.SQLITE_FULL }
-
-// nanos and at convert between times and what the tables hold: nanoseconds
-// since 1970 in UTC, 0 for the zero time.
-func nanos(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func at(ns int64) time.Time {
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns).UTC()
-}
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"riposte"
+	"riposte/internal/record"
 )
 
 // Question asks the journal about several things at once, which costs far less
@@ -65,9 +66,9 @@ func (j *Journal) ask(q *Question, f *Facts) error {
 	for _, k := range q.Offenders {
 		o := Offender{Key: k}
 		var last, until int64
-		switch err := j.st.offender.QueryRow(targetText(k.Target), k.Command).Scan(&o.Rung, &o.Count, &last, &until); {
+		switch err := j.st.offender.QueryRow(record.Target(k.Target), k.Command).Scan(&o.Rung, &o.Count, &last, &until); {
 		case err == nil:
-			o.Last, o.Until = at(last), at(until)
+			o.Last, o.Until = record.Time(last), record.Time(until)
 			f.Offenders[k] = o
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
@@ -76,9 +77,9 @@ func (j *Journal) ask(q *Question, f *Facts) error {
 	for _, k := range q.Causes {
 		var c Cause
 		var since int64
-		switch err := j.st.cause.QueryRow(targetText(k.Target), k.Command).Scan(&c.Order, &since, &c.By, &c.Rule, &c.Alert); {
+		switch err := j.st.cause.QueryRow(record.Target(k.Target), k.Command).Scan(&c.Order, &since, &c.By, &c.Rule, &c.Alert); {
 		case err == nil:
-			c.Since = at(since)
+			c.Since = record.Time(since)
 			f.Causes[k] = c
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
@@ -114,14 +115,14 @@ func (j *Journal) Unsettled(ctx context.Context) ([]riposte.Order, error) {
 
 // Offenders lists offenders, the latest offence first.
 func (j *Journal) Offenders(ctx context.Context, f Filter) ([]Offender, error) {
-	var c clause
-	c.target("target", f.Target)
-	c.between("last", f.Since, f.Before)
+	var c record.Where
+	c.Target("target", f.Target)
+	c.Between("last", f.Since, f.Before)
 	if f.Command != "" {
-		c.add("command = ?", f.Command)
+		c.Add("command = ?", f.Command)
 	}
 	rows, err := j.read.QueryContext(ctx, "SELECT target, command, rung, count, last, until FROM offenders"+c.String()+" ORDER BY last DESC, target LIMIT ?",
-		append(c.args, limit(f.Limit))...)
+		append(c.Args, record.Limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("list the offenders: %w", err)
 	}
@@ -134,10 +135,10 @@ func (j *Journal) Offenders(ctx context.Context, f Filter) ([]Offender, error) {
 		if err := rows.Scan(&target, &o.Key.Command, &o.Rung, &o.Count, &last, &until); err != nil {
 			return nil, fmt.Errorf("list the offenders: %w", err)
 		}
-		if o.Key.Target, err = parseTarget(target); err != nil {
+		if o.Key.Target, err = record.ParseTarget(target); err != nil {
 			return nil, fmt.Errorf("list the offenders: %w", err)
 		}
-		o.Last, o.Until = at(last), at(until)
+		o.Last, o.Until = record.Time(last), record.Time(until)
 		out = append(out, o)
 	}
 	if err := rows.Err(); err != nil {
@@ -151,7 +152,7 @@ func (j *Journal) Offenders(ctx context.Context, f Filter) ([]Offender, error) {
 func (j *Journal) Forget(before time.Time) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	res, err := j.conn.ExecContext(context.Background(), "DELETE FROM offenders WHERE last < ? AND until < ?", nanos(before), nanos(before))
+	res, err := j.conn.ExecContext(context.Background(), "DELETE FROM offenders WHERE last < ? AND until < ?", record.Nanos(before), record.Nanos(before))
 	if err != nil {
 		return 0, fmt.Errorf("forget old offenders: %w", err)
 	}
@@ -222,7 +223,7 @@ func (j *Journal) Allow(a Allowed) error {
 		text += ": " + a.Why
 	}
 	return j.note(Record{Time: a.Since, Note: &Note{Action: "allow", By: a.By, Text: text}},
-		"INSERT OR REPLACE INTO allowed (entry, until, since, by, why) VALUES (?,?,?,?,?)", a.Entry, nanos(a.Until), nanos(a.Since), a.By, a.Why)
+		"INSERT OR REPLACE INTO allowed (entry, until, since, by, why) VALUES (?,?,?,?,?)", a.Entry, record.Nanos(a.Until), record.Nanos(a.Since), a.By, a.Why)
 }
 
 // Disallow removes an entry, with a record of who did it.
@@ -278,7 +279,7 @@ func (j *Journal) AllowList(ctx context.Context) ([]Allowed, error) {
 		if err := rows.Scan(&a.Entry, &until, &since, &a.By, &a.Why); err != nil {
 			return nil, fmt.Errorf("read the allow list: %w", err)
 		}
-		a.Until, a.Since = at(until), at(since)
+		a.Until, a.Since = record.Time(until), record.Time(since)
 		out = append(out, a)
 	}
 	if err := rows.Err(); err != nil {

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"riposte"
+	"riposte/internal/record"
 )
 
 // Filter narrows a query. The zero value takes everything.
@@ -134,7 +134,7 @@ func (r *responseRow) dest() []any {
 }
 
 func (r *responseRow) response(defs map[int64]*definition) (Response, error) {
-	t, err := parseTarget(r.target)
+	t, err := record.ParseTarget(r.target)
 	if err != nil {
 		return Response{}, err
 	}
@@ -144,102 +144,28 @@ func (r *responseRow) response(defs map[int64]*definition) (Response, error) {
 	}
 	return Response{
 		Target: t, Command: d.command, Mechanism: d.mechanism, Order: r.order, Phase: Phase(r.phase),
-		Since: at(r.since), Until: at(r.until), Duration: time.Duration(r.duration), Rung: r.rung,
+		Since: record.Time(r.since), Until: record.Time(r.until), Duration: time.Duration(r.duration), Rung: r.rung,
 		Force: r.force, State: r.state, Trouble: r.trouble, By: r.by, Rule: r.rule, Alert: r.alert,
 	}, nil
-}
-
-// clause collects conditions and their arguments.
-type clause struct {
-	conds []string
-	args  []any
-}
-
-func (c *clause) add(cond string, args ...any) {
-	c.conds = append(c.conds, cond)
-	c.args = append(c.args, args...)
-}
-
-func (c *clause) target(column, text string) {
-	if text == "" {
-		return
-	}
-	ts := candidates(text)
-	args := make([]any, len(ts))
-	for i, t := range ts {
-		args[i] = t
-	}
-	c.add(column+" IN (?"+strings.Repeat(",?", len(ts)-1)+")", args...)
-}
-
-func (c *clause) between(column string, since, before time.Time) {
-	if !since.IsZero() {
-		c.add(column+" >= ?", nanos(since))
-	}
-	if !before.IsZero() {
-		c.add(column+" < ?", nanos(before))
-	}
-}
-
-func (c *clause) String() string {
-	if len(c.conds) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(c.conds, " AND ")
-}
-
-func limit(n int) int {
-	if n <= 0 {
-		return -1
-	}
-	return n
-}
-
-// candidates are the targets, as the tables hold them, that a person means by
-// text: the address and the prefixes around it, the user or the file.
-func candidates(text string) []string {
-	out := []string{}
-	if t, err := riposte.ParseTarget(riposte.Address, text); err == nil {
-		out = append(out, targetText(t))
-		p, _ := t.Prefix()
-		for bits := p.Bits() - 1; bits >= 0; bits-- {
-			if wider, err := p.Addr().Prefix(bits); err == nil && !isShadow(p.Addr(), bits) {
-				out = append(out, targetText(riposte.Target{Kind: riposte.Address, Value: wider.String()}))
-			}
-		}
-		return out
-	}
-	if text == "-" {
-		return append(out, targetText(riposte.Target{}))
-	}
-	for _, k := range []riposte.Kind{riposte.User, riposte.File} {
-		out = append(out, targetText(riposte.Target{Kind: k, Value: text}))
-	}
-	return out
-}
-
-// isShadow reports prefixes so wide that no guard lets them pass.
-func isShadow(a netip.Addr, bits int) bool {
-	return a.Is4() && bits < 8 || a.Is6() && bits < 16
 }
 
 // InForce lists the responses in force, soonest end first, those without end
 // last.
 func (j *Journal) InForce(ctx context.Context, f Filter) ([]Listed, error) {
-	var c clause
-	c.target("target", f.Target)
-	c.between("since", f.Since, f.Before)
+	var c record.Where
+	c.Target("target", f.Target)
+	c.Between("since", f.Since, f.Before)
 	if f.Command != "" {
-		c.add("command = ?", f.Command)
+		c.Add("command = ?", f.Command)
 	}
 	if f.Order != "" {
-		c.add("ord = ?", f.Order)
+		c.Add("ord = ?", f.Order)
 	}
 	if f.Rule != 0 {
-		c.add("rule = ?", f.Rule)
+		c.Add("rule = ?", f.Rule)
 	}
 	found, err := j.responseRows(ctx, "SELECT "+strings.Join(responseColumns(), ", ")+" FROM responses"+
-		c.String()+" ORDER BY until = 0, until, target LIMIT ?", append(c.args, limit(f.Limit)))
+		c.String()+" ORDER BY until = 0, until, target LIMIT ?", append(c.Args, record.Limit(f.Limit)))
 	if err != nil {
 		return nil, fmt.Errorf("list the responses in force: %w", err)
 	}
@@ -279,23 +205,23 @@ func (j *Journal) responseRows(ctx context.Context, query string, args []any) ([
 
 // History returns receipts, newest first.
 func (j *Journal) History(ctx context.Context, f Filter) ([]riposte.Receipt, error) {
-	var c clause
-	c.target("target", f.Target)
-	c.between("time", f.Since, f.Before)
+	var c record.Where
+	c.Target("target", f.Target)
+	c.Between("time", f.Since, f.Before)
 	if f.Order != "" {
 		if err := j.aboutOrder(ctx, &c, f.Order); err != nil {
 			return nil, fmt.Errorf("read the history: %w", err)
 		}
 	}
 	if f.Command != "" {
-		c.add("json_extract(line, '$.receipt.command') = ?", f.Command)
+		c.Add("json_extract(line, '$.receipt.command') = ?", f.Command)
 	}
 	if f.Rule != 0 {
-		c.add("json_extract(line, '$.receipt.rule') = ?", f.Rule)
+		c.Add("json_extract(line, '$.receipt.rule') = ?", f.Rule)
 	}
-	c.add("target <> ''")
+	c.Add("target <> ''")
 	var out []riposte.Receipt
-	err := j.records(ctx, c.String()+" ORDER BY seq DESC LIMIT ?", append(c.args, limit(f.Limit)), func(r *Record) {
+	err := j.records(ctx, c.String()+" ORDER BY seq DESC LIMIT ?", append(c.Args, record.Limit(f.Limit)), func(r *Record) {
 		if r.Receipt != nil {
 			out = append(out, *r.Receipt)
 		}
@@ -309,8 +235,8 @@ func (j *Journal) History(ctx context.Context, f Filter) ([]riposte.Receipt, err
 // aboutOrder narrows records to those about an order. They are found by its
 // target. Without a target to go by, every record is looked at: the order is no
 // longer on record, or its target is a file whose name JSON cannot hold.
-func (j *Journal) aboutOrder(ctx context.Context, c *clause, id string) error {
-	c.add("ord = ?", id)
+func (j *Journal) aboutOrder(ctx context.Context, c *record.Where, id string) error {
+	c.Add("ord = ?", id)
 	o, err := j.Order(ctx, id)
 	switch {
 	case errors.Is(err, ErrUnknown):
@@ -319,7 +245,7 @@ func (j *Journal) aboutOrder(ctx context.Context, c *clause, id string) error {
 		return err
 	}
 	if !strings.ContainsRune(o.Target.Value, utf8.RuneError) {
-		c.add("target = ?", targetText(o.Target))
+		c.Add("target = ?", record.Target(o.Target))
 	}
 	return nil
 }
@@ -327,7 +253,7 @@ func (j *Journal) aboutOrder(ctx context.Context, c *clause, id string) error {
 // Notes returns what people and riposte itself did beside orders, newest first.
 func (j *Journal) Notes(ctx context.Context, limitTo int) ([]Record, error) {
 	var out []Record
-	err := j.records(ctx, " WHERE target = '' ORDER BY seq DESC LIMIT ?", []any{limit(limitTo)}, func(r *Record) { out = append(out, *r) })
+	err := j.records(ctx, " WHERE target = '' ORDER BY seq DESC LIMIT ?", []any{record.Limit(limitTo)}, func(r *Record) { out = append(out, *r) })
 	if err != nil {
 		return nil, fmt.Errorf("read the audit notes: %w", err)
 	}
@@ -365,12 +291,12 @@ type Story struct {
 // behind it and what became of it. An order that is no longer kept is told by
 // its receipts alone.
 func (j *Journal) Why(ctx context.Context, target string, limitTo int) ([]Story, error) {
-	var c clause
-	c.target("target", target)
+	var c record.Where
+	c.Target("target", target)
 	rows, err := j.read.QueryContext(ctx, `SELECT ord FROM (
 		SELECT ord, max(seq) AS n FROM records`+c.String()+` GROUP BY ord
 		UNION SELECT ord, 9223372036854775807 FROM responses`+c.String()+` AND phase = 1)
-		GROUP BY ord ORDER BY max(n) DESC, ord DESC LIMIT ?`, append(append(append([]any{}, c.args...), c.args...), limit(limitTo))...)
+		GROUP BY ord ORDER BY max(n) DESC, ord DESC LIMIT ?`, append(append(append([]any{}, c.Args...), c.Args...), record.Limit(limitTo))...)
 	if err != nil {
 		return nil, fmt.Errorf("tell why: %w", err)
 	}
@@ -389,7 +315,7 @@ func (j *Journal) Why(ctx context.Context, target string, limitTo int) ([]Story,
 			}
 		}
 		// An empty id is what was found on the host without an order.
-		if err := j.records(ctx, c.String()+" AND ord = ? ORDER BY seq", append(slices.Clip(c.args), id), func(r *Record) {
+		if err := j.records(ctx, c.String()+" AND ord = ? ORDER BY seq", append(slices.Clip(c.Args), id), func(r *Record) {
 			if r.Receipt != nil {
 				s.Receipts = append(s.Receipts, *r.Receipt)
 			}

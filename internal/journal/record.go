@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"riposte"
+	"riposte/internal/record"
 )
 
 // Record is one link of the audit chain: a receipt, or a note of something that
@@ -87,7 +88,7 @@ func (r *Record) about() (order, target string) {
 	if r.Receipt == nil {
 		return "", ""
 	}
-	return r.Receipt.Order, targetText(r.Receipt.Target)
+	return r.Receipt.Order, record.Target(r.Receipt.Target)
 }
 
 // readHead finds the end of the chain: what meta says, so that records removed
@@ -231,7 +232,7 @@ func (w *walk) compare(f *found, r *Record) {
 	switch {
 	case r.Seq != f.seq:
 		w.fault(f.seq, "record %d says it is number %d", f.seq, r.Seq)
-	case order != f.order || sayable(target) != sayable(f.target) || nanos(r.Time) != f.time:
+	case order != f.order || sayable(target) != sayable(f.target) || record.Nanos(r.Time) != f.time:
 		w.fault(f.seq, "record %d is filed under another order, target or time than its own", f.seq)
 	case r.Digest != "" && f.body != nil && r.Digest != digest(f.body):
 		w.fault(f.seq, "the order %s was changed since record %d was made", f.order, f.seq)

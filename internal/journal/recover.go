@@ -14,6 +14,8 @@ import (
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"riposte/internal/record"
 )
 
 // Report says how the journal was found when it was opened.
@@ -166,12 +168,12 @@ func recoverFrom(path, damage string, rep *Report) error {
 
 func salvage(from, to string, rep *Report) (err error) {
 	ctx := context.Background()
-	src, err := sql.Open("sqlite", dsn(from, "rw"))
+	src, err := sql.Open("sqlite", record.DSN(from, "rw"))
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	dst, err := sql.Open("sqlite", dsn(to, "rwc", "synchronous(off)"))
+	dst, err := sql.Open("sqlite", record.DSN(to, "rwc", "synchronous(off)"))
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"riposte"
@@ -84,18 +83,4 @@ type Cause struct {
 	By    string
 	Rule  int
 	Alert string // id
-}
-
-// targetText is how the tables hold a target.
-func targetText(t riposte.Target) string { return t.Kind.String() + " " + t.Value }
-
-// parseTarget reads targetText's text back.
-func parseTarget(s string) (riposte.Target, error) {
-	kind, value, _ := strings.Cut(s, " ")
-	var t riposte.Target
-	if err := t.Kind.UnmarshalText([]byte(kind)); err != nil {
-		return riposte.Target{}, err
-	}
-	t.Value = value
-	return t, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"riposte"
+	"riposte/internal/record"
 )
 
 // retell makes responses in force that were lost with a damaged page anew, from
@@ -69,7 +70,7 @@ func lastWords(ctx context.Context, conn *sql.Conn) (map[riposte.Key]*riposte.Re
 func retellOne(ctx context.Context, conn *sql.Conn, k riposte.Key, r *riposte.Receipt) (bool, error) {
 	var whole int
 	if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM responses WHERE target = ? AND command = ? AND def IN (SELECT id FROM commands)`,
-		targetText(k.Target), k.Command).Scan(&whole); err != nil || whole > 0 {
+		record.Target(k.Target), k.Command).Scan(&whole); err != nil || whole > 0 {
 		return false, err
 	}
 	var body []byte
@@ -97,7 +98,7 @@ func retellOne(ctx context.Context, conn *sql.Conn, k riposte.Key, r *riposte.Re
 	}
 	_, err = conn.ExecContext(ctx, `INSERT OR REPLACE INTO responses (target, command, def, ord, phase, since, until, duration, rung, force, state, trouble, by, rule, alert)
 		SELECT ?, ?, id, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, ? FROM commands WHERE command = ? AND mechanism = ?`,
-		targetText(k.Target), k.Command, r.Order, int64(Pending), nanos(r.Time), nanos(r.Until), int64(duration), r.Rung, o.Force,
+		record.Target(k.Target), k.Command, r.Order, int64(Pending), record.Nanos(r.Time), record.Nanos(r.Until), int64(duration), r.Rung, o.Force,
 		o.By, r.Rule, r.Alert, string(command), r.Mechanism)
 	return err == nil, err
 }

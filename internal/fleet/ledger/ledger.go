@@ -13,10 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +22,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"riposte"
+	"riposte/internal/record"
 )
 
 // ErrUnknown means that the ledger has no such order.
@@ -102,8 +100,8 @@ func (l *Ledger) open() error {
 	l.causes = map[cause]int64{}
 	var err error
 	// What a power cut takes from the end is in the streams still.
-	if l.db, err = sql.Open("sqlite", dsn(l.path, "rwc", "busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
-		"temp_store(memory)", "cache_size(-16000)", "wal_autocheckpoint(4000)")); err != nil {
+	if l.db, err = sql.Open("sqlite", record.DSN(l.path, "rwc", "busy_timeout(5000)", "journal_mode(wal)", "synchronous(normal)",
+		"temp_store(memory)", "cache_size(-16000)", "wal_autocheckpoint(4000)")+"&_txlock=immediate"); err != nil {
 		return err
 	}
 	l.db.SetMaxOpenConns(1)
@@ -113,7 +111,7 @@ func (l *Ledger) open() error {
 	if err := migrate(l.db, migrations()); err != nil {
 		return err
 	}
-	if l.read, err = sql.Open("sqlite", dsn(l.path, "rw", "busy_timeout(5000)", "query_only(1)", "cache_size(-8000)")); err != nil {
+	if l.read, err = sql.Open("sqlite", record.DSN(l.path, "rw", "busy_timeout(5000)", "query_only(1)", "cache_size(-8000)")); err != nil {
 		return err
 	}
 	l.read.SetMaxOpenConns(3)
@@ -175,48 +173,4 @@ func (l *Ledger) putAside() error {
 		}
 	}
 	return nil
-}
-
-// dsn names a database file for the driver, whatever characters the path has.
-func dsn(path, mode string, pragmas ...string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		path = filepath.ToSlash(abs)
-	}
-	if path != "" && path[0] != '/' { // C:/…
-		path = "/" + path
-	}
-	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}}
-	for _, p := range pragmas {
-		q.Add("_pragma", p)
-	}
-	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
-}
-
-// nanos and at convert between times and what the tables hold: nanoseconds
-// since 1970 in UTC, 0 for the zero time.
-func nanos(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func at(ns int64) time.Time {
-	if ns == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, ns).UTC()
-}
-
-// targetText is a target as the tables hold it: kind, blank, text.
-func targetText(t riposte.Target) string { return t.Kind.String() + " " + t.Value }
-
-func parseTarget(s string) (riposte.Target, error) {
-	kind, value, _ := strings.Cut(s, " ")
-	var t riposte.Target
-	if err := t.Kind.UnmarshalText([]byte(kind)); err != nil {
-		return t, err
-	}
-	t.Value = value
-	return t, nil
 }

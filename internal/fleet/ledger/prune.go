@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"riposte/internal/record"
 )
 
 // lot is how many rows are removed in one transaction, so that TakeAll never waits
@@ -18,7 +20,7 @@ const lot = 2000
 // returns how many receipts are gone.
 func (l *Ledger) Prune(ctx context.Context, before time.Time) (receipts int, err error) {
 	for _, query := range []string{oldInForce, oldReceipts, oldOrders} {
-		n, err := l.inLots(ctx, query, nanos(before))
+		n, err := l.inLots(ctx, query, record.Nanos(before))
 		if query == oldReceipts {
 			receipts = n
 		}

@@ -5,11 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"riposte"
 	"riposte/internal/fleet"
+	"riposte/internal/record"
 )
 
 // Filter narrows a query. The zero value takes everything.
@@ -43,14 +43,14 @@ type Entry struct {
 // InForce lists what is in force where, by target and host. Since and Before
 // are about when it came into force.
 func (l *Ledger) InForce(ctx context.Context, f Filter) ([]Entry, error) {
-	var c clause
-	c.target("f.target", f.Target)
-	c.text("f.command", f.Command)
-	c.text("f.host", f.Host)
-	c.text("c.ord", f.Order)
-	c.common(f, "f.since")
+	var c record.Where
+	c.Target("f.target", f.Target)
+	c.Text("f.command", f.Command)
+	c.Text("f.host", f.Host)
+	c.Text("c.ord", f.Order)
+	common(&c, f, "f.since")
 	rows, err := l.read.QueryContext(ctx, `SELECT f.host, c.ord, f.command, f.target, f.mechanism, f.since, f.until, f.rung, f.outcome, c.by, c.rule, c.alert
-		FROM in_force f JOIN causes c ON c.id = f.cause`+c.String()+" ORDER BY f.target, f.command, f.host LIMIT ?", append(c.args, limit(f.Limit))...)
+		FROM in_force f JOIN causes c ON c.id = f.cause`+c.String()+" ORDER BY f.target, f.command, f.host LIMIT ?", append(c.Args, record.Limit(f.Limit))...)
 	if err != nil {
 		return nil, fmt.Errorf("list what is in force: %w", err)
 	}
@@ -63,10 +63,10 @@ func (l *Ledger) InForce(ctx context.Context, f Filter) ([]Entry, error) {
 		if err := rows.Scan(&e.Host, &e.Order, &e.Command, &target, &e.Mechanism, &since, &until, &e.Rung, &e.Outcome, &e.By, &e.Rule, &e.Alert); err != nil {
 			return nil, fmt.Errorf("list what is in force: %w", err)
 		}
-		if e.Target, err = parseTarget(target); err != nil {
+		if e.Target, err = record.ParseTarget(target); err != nil {
 			return nil, fmt.Errorf("list what is in force: %w", err)
 		}
-		e.Since, e.Until = at(since), at(until)
+		e.Since, e.Until = record.Time(since), record.Time(until)
 		out = append(out, e)
 	}
 	if err := rows.Err(); err != nil {
@@ -94,15 +94,15 @@ func (l *Ledger) ByOrder(ctx context.Context, id string) ([]riposte.Receipt, err
 }
 
 func (l *Ledger) receipts(ctx context.Context, f Filter, order string) ([]riposte.Receipt, error) {
-	var c clause
-	c.target("c.target", f.Target)
-	c.text("c.command", f.Command)
-	c.text("r.host", f.Host)
-	c.text("c.ord", f.Order)
-	c.common(f, "r.time")
+	var c record.Where
+	c.Target("c.target", f.Target)
+	c.Text("c.command", f.Command)
+	c.Text("r.host", f.Host)
+	c.Text("c.ord", f.Order)
+	common(&c, f, "r.time")
 	rows, err := l.read.QueryContext(ctx, `SELECT c.ord, r.host, r.time, r.outcome, c.command, c.target, r.mechanism, r.until, r.once, r.rung,
 		r.reason, r.output, c.by, c.rule, c.alert FROM receipts r JOIN causes c ON c.id = r.cause`+c.String()+
-		" ORDER BY "+order+" LIMIT ?", append(c.args, limit(f.Limit))...)
+		" ORDER BY "+order+" LIMIT ?", append(c.Args, record.Limit(f.Limit))...)
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +116,10 @@ func (l *Ledger) receipts(ctx context.Context, f Filter, order string) ([]ripost
 			&r.Reason, &r.Output, &r.By, &r.Rule, &r.Alert); err != nil {
 			return nil, err
 		}
-		if r.Target, err = parseTarget(target); err != nil {
+		if r.Target, err = record.ParseTarget(target); err != nil {
 			return nil, err
 		}
-		r.Time, r.Until = at(when), at(until)
+		r.Time, r.Until = record.Time(when), record.Time(until)
 		out = append(out, r)
 	}
 	return out, rows.Err()
@@ -166,77 +166,10 @@ func (l *Ledger) Order(ctx context.Context, id string) (*riposte.Order, error) {
 	return o, nil
 }
 
-// clause collects conditions and their arguments.
-type clause struct {
-	conds []string
-	args  []any
-}
-
-func (c *clause) add(cond string, args ...any) {
-	c.conds = append(c.conds, cond)
-	c.args = append(c.args, args...)
-}
-
-func (c *clause) text(column, s string) {
-	if s != "" {
-		c.add(column+" = ?", s)
-	}
-}
-
-func (c *clause) target(column, text string) {
-	if text == "" {
-		return
-	}
-	ts := candidates(text)
-	args := make([]any, len(ts))
-	for i, t := range ts {
-		args[i] = targetText(t)
-	}
-	c.add(column+" IN (?"+strings.Repeat(",?", len(ts)-1)+")", args...)
-}
-
-func (c *clause) common(f Filter, times string) {
+// common adds what queries of both tables may ask for.
+func common(c *record.Where, f Filter, times string) {
 	if f.Rule != 0 {
-		c.add("c.rule = ?", f.Rule)
+		c.Add("c.rule = ?", f.Rule)
 	}
-	if !f.Since.IsZero() {
-		c.add(times+" >= ?", nanos(f.Since))
-	}
-	if !f.Before.IsZero() {
-		c.add(times+" < ?", nanos(f.Before))
-	}
-}
-
-func (c *clause) String() string {
-	if len(c.conds) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(c.conds, " AND ")
-}
-
-func limit(n int) int {
-	if n <= 0 {
-		return -1
-	}
-	return n
-}
-
-// candidates are the targets that a person means by text: the address and the
-// prefixes around it, the user or the file, or for "-" the host as a whole.
-func candidates(text string) []riposte.Target {
-	if text == "-" {
-		return []riposte.Target{{}}
-	}
-	t, err := riposte.ParseTarget(riposte.Address, text)
-	if err != nil {
-		return []riposte.Target{{Kind: riposte.User, Value: text}, {Kind: riposte.File, Value: text}}
-	}
-	out := []riposte.Target{t}
-	p, _ := t.Prefix()
-	for bits := p.Bits() - 1; bits >= 0; bits-- {
-		if wider, err := p.Addr().Prefix(bits); err == nil {
-			out = append(out, riposte.Target{Kind: riposte.Address, Value: wider.String()})
-		}
-	}
-	return out
+	c.Between(times, f.Since, f.Before)
 }

@@ -8,6 +8,7 @@ import (
 
 	"riposte"
 	"riposte/internal/fleet"
+	"riposte/internal/record"
 )
 
 // Issued notes orders and how far in the stream of orders they reach. Orders
@@ -23,7 +24,7 @@ func (l *Ledger) Issued(ctx context.Context, orders []riposte.Order, seq uint64)
 			if err != nil {
 				return err
 			}
-			if _, err := add.ExecContext(ctx, o.ID, int64(seq), nanos(o.Issued), []byte(body)); err != nil {
+			if _, err := add.ExecContext(ctx, o.ID, int64(seq), record.Nanos(o.Issued), []byte(body)); err != nil {
 				return err
 			}
 		}
@@ -110,12 +111,12 @@ type taking struct {
 }
 
 func (t *taking) take(r *riposte.Receipt) error {
-	target := targetText(r.Target)
+	target := record.Target(r.Target)
 	id, err := t.cause(cause{order: r.Order, command: r.Command, target: target, by: r.By, rule: r.Rule, alert: r.Alert})
 	if err != nil {
 		return err
 	}
-	res, err := t.addReceipt.ExecContext(t.ctx, id, t.host, nanos(r.Time), int64(r.Outcome), r.Mechanism, nanos(r.Until),
+	res, err := t.addReceipt.ExecContext(t.ctx, id, t.host, record.Nanos(r.Time), int64(r.Outcome), r.Mechanism, record.Nanos(r.Until),
 		r.Once, r.Rung, r.Reason, r.Output)
 	if err != nil {
 		return err
@@ -127,10 +128,10 @@ func (t *taking) take(r *riposte.Receipt) error {
 	case r.Once, t.l.gone[t.host]:
 		return nil
 	case r.Outcome == riposte.Applied, r.Outcome == riposte.Verified, r.Outcome == riposte.Repaired:
-		return t.exec(t.l.st.hold, target, r.Command, t.host, id, r.Order, r.Mechanism, nanos(r.Time), nanos(r.Until), r.Rung, int64(r.Outcome))
+		return t.exec(t.l.st.hold, target, r.Command, t.host, id, r.Order, r.Mechanism, record.Nanos(r.Time), record.Nanos(r.Until), r.Rung, int64(r.Outcome))
 	case r.Outcome == riposte.Extended:
 		// The first order holds it still, and its undo will name that one.
-		return t.exec(t.l.st.extend, target, r.Command, t.host, id, r.Mechanism, nanos(r.Time), nanos(r.Until), r.Rung, int64(r.Outcome))
+		return t.exec(t.l.st.extend, target, r.Command, t.host, id, r.Mechanism, record.Nanos(r.Time), record.Nanos(r.Until), r.Rung, int64(r.Outcome))
 	case r.Outcome == riposte.Failed:
 		// Of an order that was never in force, or the undo of one that is.
 		return t.exec(t.l.st.trouble, int64(r.Outcome), target, r.Command, t.host, r.Order)
