@@ -38,11 +38,25 @@ type Ledger struct {
 
 	mu       sync.Mutex // of the writer
 	st       statements
-	causes   map[cause]int64 // those met lately, by their row
-	gone     map[string]bool // hosts that Forget was told
-	position atomic.Uint64   // in the stream of receipts
-	ordered  atomic.Uint64   // in the stream of orders
+	causes   map[cause]int64       // those met lately, by their row
+	gone     map[string]bool       // hosts that Forget was told
+	position atomic.Pointer[Place] // in the stream of receipts
+	ordered  atomic.Pointer[Place] // in the stream of orders
 }
+
+// Place is where in a stream a message is, and when the broker stored it: another
+// message in that place is another stream, or the stream has lost its end. The
+// zero time is of a place that an older riposte noted.
+type Place struct {
+	Seq  uint64
+	Time time.Time
+}
+
+// The streams that a ledger is written from.
+const (
+	Receipts = "receipts"
+	Orders   = "orders"
+)
 
 // cause is what a receipt has from its order. A fan-out to ten thousand hosts
 // has one.
@@ -74,11 +88,48 @@ func Open(path string) (*Ledger, error) {
 // there was none.
 func (l *Ledger) Aside() string { return l.aside }
 
-// Position is the sequence of the last batch of receipts taken.
-func (l *Ledger) Position() uint64 { return l.position.Load() }
+// Position is the place of the last batch of receipts taken.
+func (l *Ledger) Position() Place { return *l.position.Load() }
 
-// Ordered is the highest sequence that Issued was told.
-func (l *Ledger) Ordered() uint64 { return l.ordered.Load() }
+// Ordered is the highest place that Issued was told.
+func (l *Ledger) Ordered() Place { return *l.ordered.Load() }
+
+// Rewind has a stream taken from its beginning again: it does not hold what was
+// taken last. What is on record stays, and what comes again changes nothing.
+func (l *Ledger) Rewind(ctx context.Context, stream string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := l.transact(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM positions WHERE stream IN (?, ?)", stream, stream+timeOf)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("begin the ledger's %s again: %w", stream, err)
+	}
+	l.place(stream).Store(&Place{})
+	return nil
+}
+
+// timeOf ends the name of a position that holds when a message was stored, in
+// nanoseconds since 1970.
+const timeOf = " time"
+
+func (l *Ledger) place(stream string) *atomic.Pointer[Place] {
+	if stream == Orders {
+		return &l.ordered
+	}
+	return &l.position
+}
+
+// setPlace notes how far a stream was taken.
+func (l *Ledger) setPlace(ctx context.Context, tx *sql.Tx, stream string, p Place) error {
+	set := tx.StmtContext(ctx, l.st.setPosition)
+	if _, err := set.ExecContext(ctx, stream, int64(p.Seq)); err != nil {
+		return err
+	}
+	_, err := set.ExecContext(ctx, stream+timeOf, record.Nanos(p.Time))
+	return err
+}
 
 // Close closes the ledger.
 func (l *Ledger) Close() error {
@@ -118,12 +169,13 @@ func (l *Ledger) open() error {
 	if err := l.st.prepare(l.db); err != nil {
 		return err
 	}
-	for key, at := range map[string]*atomic.Uint64{"receipts": &l.position, "orders": &l.ordered} {
-		var n int64
-		if err := l.db.QueryRow("SELECT coalesce(max(seq), 0) FROM positions WHERE stream = ?", key).Scan(&n); err != nil {
+	for _, stream := range []string{Receipts, Orders} {
+		var seq, ns int64
+		if err := l.db.QueryRow(`SELECT coalesce(max(seq) FILTER (WHERE stream = ?1), 0), coalesce(max(seq) FILTER (WHERE stream = ?2), 0)
+			FROM positions`, stream, stream+timeOf).Scan(&seq, &ns); err != nil {
 			return err
 		}
-		at.Store(uint64(n))
+		l.place(stream).Store(&Place{Seq: uint64(seq), Time: record.Time(ns)})
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func receipt(order string, what riposte.Outcome, target riposte.Target, sec int)
 
 func take(t testing.TB, l *Ledger, host string, seq uint64, rs ...riposte.Receipt) {
 	t.Helper()
-	if err := l.TakeAll(t.Context(), []Batch{{host, seq, rs}}); err != nil {
+	if err := l.TakeAll(t.Context(), []Batch{{host, Place{Seq: seq}, rs}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -195,8 +195,8 @@ func TestTakingTwiceChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = open(t, path)
-	if l.Position() != 9 {
-		t.Errorf("position %d after a restart, want 9", l.Position())
+	if l.Position().Seq != 9 {
+		t.Errorf("position %d after a restart, want 9", l.Position().Seq)
 	}
 	take(t, l, "003", 9, applied)
 	if rs, err := l.ByOrder(t.Context(), "o1"); err != nil || len(rs) != 3 {
@@ -205,15 +205,15 @@ func TestTakingTwiceChangesNothing(t *testing.T) {
 	var all []Batch
 	for i, host := range []string{"004", "005", "006", "006", "005", "007"} {
 		seq := []uint64{8, 9, 10, 10, 9, 12}[i]
-		all = append(all, Batch{host, seq, []riposte.Receipt{receipt("o2", riposte.Applied, a, 1)}})
+		all = append(all, Batch{host, Place{Seq: seq}, []riposte.Receipt{receipt("o2", riposte.Applied, a, 1)}})
 	}
 	for range 2 {
 		if err := l.TakeAll(t.Context(), all); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if rs, err := l.ByOrder(t.Context(), "o2"); err != nil || len(rs) != 2 || rs[0].Host != "006" || rs[1].Host != "007" || l.Position() != 12 {
-		t.Errorf("%v, %v up to %d; want those of 006 and 007 up to 12", rs, err, l.Position())
+	if rs, err := l.ByOrder(t.Context(), "o2"); err != nil || len(rs) != 2 || rs[0].Host != "006" || rs[1].Host != "007" || l.Position().Seq != 12 {
+		t.Errorf("%v, %v up to %d; want those of 006 and 007 up to 12", rs, err, l.Position().Seq)
 	}
 }
 
@@ -221,11 +221,11 @@ func TestATakeThatFailsLeavesNothing(t *testing.T) {
 	l := fresh(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	one := []Batch{{"001", 1, []riposte.Receipt{receipt("o1", riposte.Applied, address(t, "192.0.2.1"), 1)}}}
+	one := []Batch{{"001", Place{Seq: 1}, []riposte.Receipt{receipt("o1", riposte.Applied, address(t, "192.0.2.1"), 1)}}}
 	if err := l.TakeAll(ctx, one); !errors.Is(err, context.Canceled) {
 		t.Errorf("taken in spite of the end: %v", err)
 	}
-	if l.Position() != 0 || inForce(t, l, Filter{}) != "" {
+	if l.Position().Seq != 0 || inForce(t, l, Filter{}) != "" {
 		t.Error("it left something")
 	}
 	// A row of causes that was rolled back is not remembered.
@@ -330,7 +330,7 @@ func TestOrders(t *testing.T) {
 		orders []riposte.Order
 		seq    uint64
 	}{{[]riposte.Order{o}, 3}, {[]riposte.Order{changed}, 2}, {nil, 7}} {
-		if err := l.Issued(t.Context(), step.orders, step.seq); err != nil {
+		if err := l.Issued(t.Context(), step.orders, Place{Seq: step.seq}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -342,8 +342,8 @@ func TestOrders(t *testing.T) {
 	if d := cmp.Diff(&o, got); d != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, d)
 	}
-	if l.Ordered() != 7 || l.Position() != 0 {
-		t.Errorf("ordered %d, position %d; want 7 and 0", l.Ordered(), l.Position())
+	if l.Ordered().Seq != 7 || l.Position().Seq != 0 {
+		t.Errorf("ordered %d, position %d; want 7 and 0", l.Ordered().Seq, l.Position().Seq)
 	}
 	if _, err := l.Order(t.Context(), "o2"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("an order that never was: %v", err)
@@ -372,7 +372,7 @@ func TestPrune(t *testing.T) {
 	}
 	take(t, l, "001", 1, rs...)
 	orders = append(orders, riposte.Order{ID: "kept", Issued: old}, riposte.Order{ID: "held", Issued: old}, riposte.Order{ID: "new", Issued: start})
-	if err := l.Issued(t.Context(), orders, 1); err != nil {
+	if err := l.Issued(t.Context(), orders, Place{Seq: 1}); err != nil {
 		t.Fatal(err)
 	}
 	held := receipt("held", riposte.Applied, address(t, "192.0.2.1"), 0) // in force for ever
@@ -380,7 +380,7 @@ func TestPrune(t *testing.T) {
 	silent := receipt("silent", riposte.Applied, address(t, "192.0.2.2"), 0) // its host never told the end
 	silent.Time, silent.Until = old, old.Add(time.Minute)
 	take(t, l, "002", 1<<20, held, silent, receipt("kept", riposte.Refused, address(t, "192.0.2.3"), 0))
-	before := l.Position()
+	before := l.Position().Seq
 
 	n, err := l.Prune(t.Context(), start.Add(-time.Hour))
 	if err != nil || n != lot+12 {
@@ -394,7 +394,7 @@ func TestPrune(t *testing.T) {
 			t.Errorf("%d %s are left, want %d", got, table, want)
 		}
 	}
-	if l.Position() != before {
+	if l.Position().Seq != before {
 		t.Error("the position moved")
 	}
 	if n, err := l.Prune(t.Context(), start.Add(-time.Hour)); n != 0 || err != nil {
@@ -486,8 +486,8 @@ func TestADamagedLedgerIsPutAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			l = open(t, path)
-			if l.Position() != 0 || l.Aside() == "" {
-				t.Errorf("position %d, aside %q", l.Position(), l.Aside())
+			if l.Position().Seq != 0 || l.Aside() == "" {
+				t.Errorf("position %d, aside %q", l.Position().Seq, l.Aside())
 			}
 			if _, err := os.Stat(l.Aside()); err != nil {
 				t.Error(err)
@@ -544,7 +544,7 @@ func BenchmarkTakeFanOut(b *testing.B) {
 			var some []Batch
 			for range 250 {
 				seq++
-				some = append(some, Batch{fmt.Sprintf("%05d", i), seq, []riposte.Receipt{receipt(order, riposte.Verified, a, i)}})
+				some = append(some, Batch{fmt.Sprintf("%05d", i), Place{Seq: seq}, []riposte.Receipt{receipt(order, riposte.Verified, a, i)}})
 				i++
 			}
 			if err := l.TakeAll(b.Context(), some); err != nil {
@@ -560,7 +560,7 @@ func BenchmarkProgress(b *testing.B) {
 	a := address(b, "192.0.2.1")
 	var all []Batch
 	for i := range 10_000 {
-		all = append(all, Batch{fmt.Sprintf("%05d", i), uint64(i + 1), []riposte.Receipt{receipt("o1", riposte.Verified, a, i)}})
+		all = append(all, Batch{fmt.Sprintf("%05d", i), Place{Seq: uint64(i + 1)}, []riposte.Receipt{receipt("o1", riposte.Verified, a, i)}})
 	}
 	if err := l.TakeAll(b.Context(), all); err != nil {
 		b.Fatal(err)
@@ -569,5 +569,52 @@ func BenchmarkProgress(b *testing.B) {
 		if m, err := l.Progress(b.Context(), "o1"); err != nil || m[riposte.Verified] != 10_000 {
 			b.Fatal(m, err)
 		}
+	}
+}
+
+// TestRewind: a stream is taken again from its beginning, and what comes again
+// changes nothing; also after a restart.
+func TestRewind(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fleet.db")
+	l := open(t, path)
+	a := address(t, "192.0.2.1")
+	all := []Batch{
+		{"001", Place{Seq: 7, Time: start}, []riposte.Receipt{receipt("o1", riposte.Applied, a, 1)}},
+		{"002", Place{Seq: 9, Time: start.Add(1)}, []riposte.Receipt{receipt("o1", riposte.Applied, a, 1)}},
+	}
+	if err := l.TakeAll(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Issued(t.Context(), nil, Place{Seq: 5, Time: start}); err != nil {
+		t.Fatal(err)
+	}
+	reopen := func() {
+		t.Helper()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, path)
+	}
+	reopen()
+	if l.Position() != all[1].At || l.Ordered() != (Place{Seq: 5, Time: start}) {
+		t.Errorf("at %+v and %+v", l.Position(), l.Ordered())
+	}
+	if err := l.Rewind(t.Context(), Receipts); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if l.Position() != (Place{}) || l.Ordered().Seq != 5 {
+			t.Errorf("at %+v and %+v", l.Position(), l.Ordered())
+		}
+		reopen()
+	}
+	all[0].At, all[1].At = Place{Seq: 1, Time: start.Add(5)}, Place{Seq: 2, Time: start.Add(6)}
+	all = append(all, Batch{"003", Place{Seq: 3, Time: start.Add(7)}, []riposte.Receipt{receipt("o1", riposte.Applied, a, 1)}})
+	if err := l.TakeAll(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	reopen()
+	if rs, err := l.ByOrder(t.Context(), "o1"); err != nil || len(rs) != 3 || l.Position() != all[2].At {
+		t.Errorf("%d receipts up to %+v, %v", len(rs), l.Position(), err)
 	}
 }

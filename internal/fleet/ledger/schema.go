@@ -108,7 +108,7 @@ func (s *statements) prepare(db *sql.DB) error {
 		text string
 	}{
 		{&s.setPosition, `INSERT INTO positions (stream, seq) VALUES (?, ?)
-			ON CONFLICT (stream) DO UPDATE SET seq = max(seq, excluded.seq)`},
+			ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq`},
 		{&s.addOrder, `INSERT INTO orders (id, seq, time, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`},
 		{&s.findCause, `SELECT id FROM causes WHERE ord = ? AND command = ? AND target = ? AND by = ? AND rule = ? AND alert = ?`},
 		{&s.addCause, `INSERT INTO causes (ord, command, target, by, rule, alert) VALUES (?, ?, ?, ?, ?, ?)`},

@@ -13,7 +13,7 @@ import (
 
 // Issued notes orders and how far in the stream of orders they reach. Orders
 // that are on record already are left as they are.
-func (l *Ledger) Issued(ctx context.Context, orders []riposte.Order, seq uint64) error {
+func (l *Ledger) Issued(ctx context.Context, orders []riposte.Order, upTo Place) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.transact(ctx, func(tx *sql.Tx) error {
@@ -24,24 +24,28 @@ func (l *Ledger) Issued(ctx context.Context, orders []riposte.Order, seq uint64)
 			if err != nil {
 				return err
 			}
-			if _, err := add.ExecContext(ctx, o.ID, int64(seq), record.Nanos(o.Issued), []byte(body)); err != nil {
+			if _, err := add.ExecContext(ctx, o.ID, int64(upTo.Seq), record.Nanos(o.Issued), []byte(body)); err != nil {
 				return err
 			}
 		}
-		_, err := tx.StmtContext(ctx, l.st.setPosition).ExecContext(ctx, "orders", int64(seq))
-		return err
+		if upTo.Seq <= l.Ordered().Seq {
+			return nil
+		}
+		return l.setPlace(ctx, tx, Orders, upTo)
 	})
 	if err != nil {
 		return fmt.Errorf("note orders in the ledger: %w", err)
 	}
-	l.ordered.Store(max(seq, l.ordered.Load()))
+	if upTo.Seq > l.Ordered().Seq {
+		l.ordered.Store(&upTo)
+	}
 	return nil
 }
 
 // Batch is a message of the stream of receipts.
 type Batch struct {
 	Host     string // who sent it, whatever the receipts say
-	Seq      uint64 // its sequence in the stream
+	At       Place  // in the stream
 	Receipts []riposte.Receipt
 }
 
@@ -52,8 +56,8 @@ type Batch struct {
 func (l *Ledger) TakeAll(ctx context.Context, batches []Batch) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	position := l.position.Load()
-	for len(batches) > 0 && batches[0].Seq <= position {
+	position := l.Position()
+	for len(batches) > 0 && batches[0].At.Seq <= position.Seq {
 		batches = batches[1:]
 	}
 	if len(batches) == 0 {
@@ -62,23 +66,22 @@ func (l *Ledger) TakeAll(ctx context.Context, batches []Batch) error {
 	err := l.transact(ctx, func(tx *sql.Tx) error {
 		t := taking{l: l, ctx: ctx, tx: tx, addReceipt: tx.StmtContext(ctx, l.st.addReceipt)}
 		for _, b := range batches {
-			if b.Seq <= position {
+			if b.At.Seq <= position.Seq {
 				continue
 			}
-			position, t.host = b.Seq, b.Host
+			position, t.host = b.At, b.Host
 			for i := range b.Receipts {
 				if err := t.take(&b.Receipts[i]); err != nil {
 					return fmt.Errorf("host %s: %w", b.Host, err)
 				}
 			}
 		}
-		_, err := tx.StmtContext(ctx, l.st.setPosition).ExecContext(ctx, "receipts", int64(position))
-		return err
+		return l.setPlace(ctx, tx, Receipts, position)
 	})
 	if err != nil {
 		return fmt.Errorf("note receipts in the ledger: %w", err)
 	}
-	l.position.Store(position)
+	l.position.Store(&position)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"riposte"
 	"riposte/internal/fleet"
+	"riposte/internal/fleet/ledger"
 )
 
 // positionKey is where the leading server keeps how far events are judged.
@@ -140,10 +141,6 @@ func (e *Events) send(ctx context.Context, m jetstream.Msg, seq uint64, out chan
 func (e *Events) load(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	info, err := e.s.events.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read how many events there are: %w", err)
-	}
 	at := judged{Server: e.s.o.Name}
 	entry, err := e.s.state.Get(ctx, positionKey)
 	switch {
@@ -161,16 +158,21 @@ func (e *Events) load(ctx context.Context) error {
 			continue
 		}
 		seq, ns, _, err := parsePosition(text)
-		if err != nil || seq <= at.Seq {
-			continue // restore says what is not understood
+		if stored := time.Unix(0, ns).UTC(); err == nil && stored.After(at.Time) { // restore says what is not understood
+			if at.Server != e.s.o.Name {
+				delete(e.positions, key) // another judged these again, and what came of it
+				continue
+			}
+			at.Seq, at.Time = seq, stored
 		}
-		if at.Server != e.s.o.Name {
-			delete(e.positions, key) // another judged these again, and what came of it
-			continue
-		}
-		if seq <= info.State.LastSeq { // else the broker has begun anew
-			at.Seq, at.Time = seq, time.Unix(0, ns).UTC()
-		}
+	}
+	left, err := e.s.survivors(ctx, ledger.Place{Seq: at.Seq, Time: at.Time})
+	if err != nil {
+		return fmt.Errorf("look for the last event that was judged: %w", err)
+	}
+	if left.Seq != at.Seq {
+		e.s.o.Log.Warn("the broker has lost events that were judged; what came since is judged", "upto", at.Seq, "after", left.Seq)
+		at.Seq = left.Seq
 	}
 	e.mu.Lock()
 	e.at, e.replayed, e.since = at, at.Seq, at.Time.Add(-e.s.o.KeepFor)

@@ -90,7 +90,11 @@ func TestEventsOtherPositions(t *testing.T) {
 	a := r.wants(t, "001 a")
 	lost := r.wants(t, "001 b")
 	r.stop()
-	if _, err := two.state.Put(t.Context(), positionKey, encode(judged{Seq: 1, Time: time.Now(), Server: "one"})); err != nil {
+	_, ns, _, err := parsePosition(a.Position)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := two.state.Put(t.Context(), positionKey, encode(judged{Seq: 1, Time: time.Unix(0, ns), Server: "one"})); err != nil {
 		t.Fatal(err)
 	}
 	// This server had judged b, but another has led since and will not have known.
@@ -100,7 +104,7 @@ func TestEventsOtherPositions(t *testing.T) {
 	r.stop()
 
 	// A position that lies behind the end of the stream is of another broker.
-	if _, err := two.state.Put(t.Context(), positionKey, encode(judged{Seq: 1, Time: time.Now(), Server: "two"})); err != nil {
+	if _, err := two.state.Put(t.Context(), positionKey, encode(judged{Seq: 1, Time: time.Unix(0, ns), Server: "two"})); err != nil {
 		t.Fatal(err)
 	}
 	r = two.reads(map[string]string{"agent:009": "5000 1 " + history{}.String()})

@@ -25,6 +25,7 @@ type bed struct {
 	t         testing.TB
 	authority *identity.Authority
 	broker    *broker.Broker
+	store     string // its folder
 }
 
 func newBed(t testing.TB) *bed {
@@ -33,13 +34,20 @@ func newBed(t testing.TB) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := broker.Start(t.Context(), broker.Options{Authority: a, Listen: "127.0.0.1:0", StoreDir: filepath.Join(t.TempDir(), "broker"),
-		MaxStore: 12 << 30, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
+	b := &bed{t: t, authority: a, store: filepath.Join(t.TempDir(), "broker")}
+	b.start()
+	t.Cleanup(func() { b.broker.Close() })
+	return b
+}
+
+// start starts the broker.
+func (b *bed) start() {
+	b.t.Helper()
+	var err error
+	if b.broker, err = broker.Start(b.t.Context(), broker.Options{Authority: b.authority, Listen: "127.0.0.1:0", StoreDir: b.store,
+		MaxStore: 12 << 30, Log: slog.New(slog.DiscardHandler)}); err != nil {
+		b.t.Fatal(err)
 	}
-	t.Cleanup(b.Close)
-	return &bed{t: t, authority: a, broker: b}
 }
 
 // member is a server on the bed.

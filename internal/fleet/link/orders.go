@@ -13,6 +13,7 @@ import (
 
 	"riposte"
 	"riposte/internal/fleet"
+	"riposte/internal/fleet/ledger"
 )
 
 // Message is something that agents are to do.
@@ -36,6 +37,7 @@ type entry struct {
 	seq uint64
 	id  string
 	to  string
+	at  time.Time // when the broker stored it
 	s   fleet.Signed
 }
 
@@ -198,8 +200,11 @@ func (s *Server) followOrders(ctx context.Context) error {
 	defer close(in)
 	return s.follow(ctx, fleet.OrderStream, bySequence(s.book.last()+1), func(m jetstream.Msg, seq uint64) error {
 		e := entry{seq: seq, id: m.Headers().Get(nats.MsgIdHdr), to: tail(m.Subject()), s: signed(m)}
+		if meta, err := m.Metadata(); err == nil {
+			e.at = meta.Timestamp
+		}
 		s.book.add(e)
-		if seq > s.o.Ledger.Ordered() {
+		if seq > s.o.Ledger.Ordered().Seq {
 			select {
 			case in <- e:
 			case <-ctx.Done():
@@ -213,7 +218,7 @@ func (s *Server) followOrders(ctx context.Context) error {
 // many come, so that whoever issues them does not wait for it.
 func (s *Server) enter(ctx context.Context, in <-chan entry) {
 	for e := range in {
-		orders, upTo := s.appendOrder(nil, e), e.seq
+		orders, upTo := s.appendOrder(nil, e), ledger.Place{Seq: e.seq, Time: e.at}
 	gather:
 		for len(orders) < cap(in) {
 			select {
@@ -221,7 +226,7 @@ func (s *Server) enter(ctx context.Context, in <-chan entry) {
 				if !ok {
 					break gather
 				}
-				orders, upTo = s.appendOrder(orders, e), e.seq
+				orders, upTo = s.appendOrder(orders, e), ledger.Place{Seq: e.seq, Time: e.at}
 			default:
 				break gather
 			}
@@ -230,7 +235,7 @@ func (s *Server) enter(ctx context.Context, in <-chan entry) {
 			continue // the next start enters what is missing
 		}
 		if err := s.o.Ledger.Issued(ctx, orders, upTo); err != nil && ctx.Err() == nil {
-			s.o.Log.Warn("orders are not in the ledger", "count", len(orders), "sequence", upTo, "error", err)
+			s.o.Log.Warn("orders are not in the ledger", "count", len(orders), "sequence", upTo.Seq, "error", err)
 		}
 	}
 }

@@ -16,12 +16,15 @@ import (
 // followReceipts writes what the agents did into the ledger, many at once when
 // many come. The ledger knows how far it got.
 func (s *Server) followReceipts(ctx context.Context) error {
+	if err := s.checkReceipts(ctx); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in, done := make(chan ledger.Batch, 256), make(chan error, 1)
 	go func() {
 		defer close(in)
-		done <- s.follow(ctx, fleet.ReceiptStream, bySequence(s.o.Ledger.Position()+1), func(m jetstream.Msg, seq uint64) error {
+		done <- s.follow(ctx, fleet.ReceiptStream, bySequence(s.o.Ledger.Position().Seq+1), func(m jetstream.Msg, seq uint64) error {
 			select {
 			case in <- s.receipts(m, seq):
 			case <-ctx.Done():
@@ -56,7 +59,10 @@ func (s *Server) followReceipts(ctx context.Context) error {
 // receipts reads one message. What is not understood counts as read: the others
 // must not wait for it.
 func (s *Server) receipts(m jetstream.Msg, seq uint64) ledger.Batch {
-	b := ledger.Batch{Host: tail(m.Subject()), Seq: seq}
+	b := ledger.Batch{Host: tail(m.Subject()), At: ledger.Place{Seq: seq}}
+	if meta, err := m.Metadata(); err == nil {
+		b.At.Time = meta.Timestamp
+	}
 	rs, err := s.codec.DecodeReceipts(m.Data())
 	if err != nil {
 		s.o.Log.Warn("receipts that are not understood", "agent", b.Host, "error", err)

@@ -63,9 +63,9 @@ type Server struct {
 	roster *identity.Roster
 	tokens *identity.Tokens
 	signer *fleet.Signer
-	events jetstream.Stream
-	orders jetstream.Stream
 	codec  *fleet.Codec
+
+	events, orders, receipted jetstream.Stream
 
 	book      book // of orders
 	presence  presence

@@ -47,7 +47,7 @@ func (s *Server) tryStreams(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if _, err = s.stream(ctx, jetstream.StreamConfig{
+	if s.receipted, err = s.stream(ctx, jetstream.StreamConfig{
 		Name: fleet.ReceiptStream, Description: "what the agents did", Subjects: []string{fleet.ReceiptSubject("*")},
 		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
 	}); err != nil {
