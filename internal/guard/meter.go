@@ -23,11 +23,6 @@ type Breaker struct {
 	Cooldown time.Duration // after which it closes by itself; 0: by hand only
 }
 
-// DefaultBreaker is what a host that opts for a breaker usually wants.
-func DefaultBreaker() Breaker {
-	return Breaker{Targets: 500, Within: 10 * time.Second, Cooldown: time.Minute}
-}
-
 // meter counts what is admitted.
 type meter struct {
 	breaker Breaker
