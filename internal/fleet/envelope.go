@@ -35,6 +35,7 @@ const (
 	KindBundle Kind = "bundle" // Bundle
 	KindRotate Kind = "rotate" // Rotate
 	KindJoined Kind = "joined" // JoinReply, addressed to the public key that asked
+	KindEmpty  Kind = "empty"  // nothing, addressed to nobody: it fills a place in the log
 )
 
 // Envelope is what a server says to one host or to all, with what makes it

@@ -82,7 +82,8 @@ func (e *Events) Replayed(number uint64) bool {
 }
 
 // Run sends batches of events until ctx ends. The source of a batch is the
-// agent. While the broker cannot be read it waits, and then goes on from there.
+// agent. While the broker cannot be read it waits, and then goes on from there,
+// or ends with an error when there is nothing to go on from: begin anew.
 func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 	if err := e.load(ctx); err != nil {
 		return err
@@ -97,9 +98,13 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 	if live {
 		e.restore()
 	}
+	var last ledger.Place
 	for {
 		err := e.s.follow(ctx, fleet.EventStream, from, func(m jetstream.Msg, seq uint64) error {
-			from = bySequence(seq + 1)
+			from, last = bySequence(seq+1), ledger.Place{Seq: seq}
+			if meta, err := m.Metadata(); err == nil {
+				last.Time = meta.Timestamp
+			}
 			if !live && seq > e.replayed {
 				live = true
 				e.restore()
@@ -113,6 +118,9 @@ func (e *Events) Run(ctx context.Context, out chan<- riposte.Batch) error {
 		e.s.o.Log.Warn("the events of the agents cannot be read", "error", err)
 		if pause(ctx, 500*time.Millisecond) != nil {
 			return nil
+		}
+		if ok, err := e.s.stillHolds(ctx, e.s.events, last); err == nil && !ok {
+			return errors.New("the broker has lost events that were read")
 		}
 	}
 }

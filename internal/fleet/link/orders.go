@@ -105,6 +105,17 @@ func (b *book) knows(id string) bool {
 	return ok
 }
 
+// end is the place of the last message at hand.
+func (b *book) end() ledger.Place {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := ledger.Place{Seq: b.head}
+	if n := len(b.entries); n > 0 {
+		p.Time = b.entries[n-1].at
+	}
+	return p
+}
+
 func (b *book) last() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -193,6 +204,9 @@ func (s *Server) loadOrders(ctx context.Context) error {
 
 // followOrders keeps the log at hand current, and the ledger behind it.
 func (s *Server) followOrders(ctx context.Context) error {
+	if err := s.checkOrders(ctx); err != nil {
+		return err
+	}
 	in := make(chan entry, 1024)
 	var writing sync.WaitGroup
 	writing.Go(func() { s.enter(ctx, in) })
@@ -261,11 +275,13 @@ func (s *Server) appendOrder(orders []riposte.Order, e entry) []riposte.Order {
 // Issue puts what alerts call for into the log of orders and returns when the
 // broker has it. It goes on trying until ctx ends, and waits while this server
 // does not lead. Messages whose ID is in the log already are left out.
-func (s *Server) Issue(ctx context.Context, ms []Message) error { return s.put(ctx, ms, s.holds) }
+func (s *Server) Issue(ctx context.Context, ms []Message) error { 
+	return s.put(ctx, ms, func() bool { return s.holds() && s.filled() })
+}
 
 // IssueByHand is Issue for what a person wants, who may ask any server.
 func (s *Server) IssueByHand(ctx context.Context, ms []Message) error {
-	return s.put(ctx, ms, func() bool { return true })
+	return s.put(ctx, ms, s.filled)
 }
 
 // put puts messages into the log of orders while this server may.

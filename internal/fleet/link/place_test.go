@@ -181,3 +181,73 @@ func TestEventsRewound(t *testing.T) {
 		})
 	}
 }
+
+// TestOrdersRewound: the places of orders that the broker has lost are not given
+// again, for agents have dealt with them, whether that happens while the server is
+// away or at work; and what is issued then is on record.
+func TestOrdersRewound(t *testing.T) {
+	b := newBed(t)
+	l, err := ledger.Open(t.TempDir() + "/fleet.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said diary
+	begin := func() *member {
+		m := b.server("one", func(o *ServerOptions) { o.Ledger, o.Alone, o.Log = l, true, said.logger() })
+		m.candidate(nil)
+		until(t, "it leads", m.Leads)
+		return m
+	}
+	m := begin()
+	issued := 0
+	issue := func(n int) {
+		t.Helper()
+		if err := m.Issue(t.Context(), orderIDs(issued, issued+n)); err != nil {
+			t.Fatal(err)
+		}
+		issued += n
+		id := fmt.Sprintf("order-%03d", issued-1)
+		until(t, id+" is on record", func() bool { _, err := l.Order(t.Context(), id); return err == nil })
+	}
+	issue(300)
+	if m.Head() != 300 {
+		t.Fatalf("the log ends at %d", m.Head())
+	}
+
+	// A new disk, while the server is away: the stream begins behind them.
+	if err := m.js.DeleteStream(t.Context(), fleet.OrderStream); err != nil {
+		t.Fatal(err)
+	}
+	m.end()
+	m = begin()
+	issue(2)
+	if m.Head() != 302 {
+		t.Errorf("the log ends at %d, want 302", m.Head())
+	}
+
+	// The end is lost while it is away.
+	m.anew(fleet.OrderStream)
+	m.end()
+	m = begin()
+	issue(1)
+	if m.Head() != 303 {
+		t.Errorf("the log ends at %d, want 303", m.Head())
+	}
+
+	// And while it is at work: the broker cuts it off.
+	m.anew(fleet.OrderStream)
+	if err := m.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	issue(1)
+	if m.Head() != 304 {
+		t.Errorf("the log ends at %d, want 304", m.Head())
+	}
+	if n := said.count("claims to be") + said.count("no server of this fleet signed"); n > 0 {
+		t.Errorf("%d lines about what fills the places", n)
+	}
+	m.end()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -67,7 +67,8 @@ type Server struct {
 
 	events, orders, receipted jetstream.Stream
 
-	book      book // of orders
+	book      book          // of orders
+	floor     atomic.Uint64 // orders had places in the log up to here, on record or in memory
 	presence  presence
 	bundle    atomic.Pointer[fleet.Signed]
 	version   atomic.Uint64 // of the bundle
@@ -116,6 +117,7 @@ func Dial(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncMaxPending(maxInFlight), jetstream.WithPublishAsyncTimeout(patience)); err != nil {
 		return nil, err
 	}
+	s.floor.Store(o.Ledger.Ordered().Seq)
 	if err := s.streams(ctx); err != nil {
 		return nil, err
 	}
@@ -207,6 +209,7 @@ func (s *Server) Run(ctx context.Context) error {
 		"list of agents": s.roster.Watch,
 		"orders":         s.followOrders,
 		"receipts":       s.followReceipts,
+		"log of orders":  s.fillLog,
 		"presence":       s.watchPresence,
 		"removed agents": s.forgetRemoved,
 		"old receipts":   s.pruneLedger,
