@@ -275,7 +275,7 @@ func (s *Server) appendOrder(orders []riposte.Order, e entry) []riposte.Order {
 // Issue puts what alerts call for into the log of orders and returns when the
 // broker has it. It goes on trying until ctx ends, and waits while this server
 // does not lead. Messages whose ID is in the log already are left out.
-func (s *Server) Issue(ctx context.Context, ms []Message) error { 
+func (s *Server) Issue(ctx context.Context, ms []Message) error {
 	return s.put(ctx, ms, func() bool { return s.holds() && s.filled() })
 }
 
