@@ -47,7 +47,7 @@ conformance: ## the real systems' suites on the real rulesets, both dialects
 bench: build ## the figures of the documentation
 	bench/run.sh
 
-bench-fleet: build ## a server with AGENTS (default 10000) simulated agents and two real ones
+bench-fleet: ## a server with AGENTS (default 10000) simulated agents and two real ones
 	$(GO) run ./bench/fleet -agents $(AGENTS)
 
 fuzz: ## every fuzz target for FUZZTIME (default 10m) each

@@ -40,7 +40,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.bin, "bin", "build/riposte", "the binary to measure")
+	flag.StringVar(&o.bin, "bin", rig.Built, "the binary to measure")
 	flag.IntVar(&o.agents, "agents", 10000, "simulated agents")
 	flag.IntVar(&o.runs, "runs", 200, "attacks from one host to another")
 	flag.IntVar(&o.events, "events", 1000000, "events of a flood")
@@ -66,6 +66,9 @@ func main() {
 		return
 	}
 	rig.Main("bench/fleet", func() error {
+		if err := rig.Build(o.bin); err != nil {
+			return err
+		}
 		r, err := measure(&o)
 		if r == nil {
 			return err
