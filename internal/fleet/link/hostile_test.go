@@ -22,15 +22,27 @@ import (
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
 	"riposte/internal/fleet/spool"
-	"riposte/internal/lab"
 )
 
 // diary is a log that can be read while it is written.
-type diary struct{ lab.Log }
+type diary struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
 
-func (d *diary) count(words string) int { return strings.Count(d.String(), words) }
+func (d *diary) Write(b []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.buf.Write(b)
+}
 
-func (d *diary) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&d.Log, nil)) }
+func (d *diary) count(words string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return strings.Count(d.buf.String(), words)
+}
+
+func (d *diary) logger() *slog.Logger { return slog.New(slog.NewTextHandler(d, nil)) }
 
 // credentials make up an agent.
 func credentials(t testing.TB, a *identity.Authority, id, url string) *identity.Credentials {
@@ -109,7 +121,7 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Log(h.diary.String())
+			t.Log(h.diary.buf.String())
 		}
 	})
 	return h
