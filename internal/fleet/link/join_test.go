@@ -81,7 +81,7 @@ func TestJoinWithoutKey(t *testing.T) {
 // token is still good then.
 func TestJoinPrivate(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("files have no mode here: the directory keeps strangers out")
+		t.Skip("needs file modes, which Windows lacks: there the directory keeps strangers out")
 	}
 	b := newBed(t)
 	m := b.server("one", func(o *ServerOptions) { o.Public = []string{b.broker.URL()} })
