@@ -7,7 +7,6 @@ import (
 	"riposte/internal/analysis"
 	"riposte/internal/ossec"
 	rules "riposte/internal/ossec/ruleset"
-	"riposte/internal/ossec/suite"
 )
 
 // What a server says of its agents is read by the stock rules of both systems,
@@ -15,14 +14,7 @@ import (
 func TestNoticesAreReadByStockRules(t *testing.T) {
 	dir := conformance(t)
 	for _, d := range dialects {
-		opts, err := suite.Stock(dir, d, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stock, findings := rules.Load(opts)
-		if stock == nil {
-			t.Fatal(findings)
-		}
+		stock := stockRules(t, dir, d)
 		for name, set := range map[string]*rules.Set{"stock": stock, "built-in": load(t, d)} {
 			engine := analysis.New(set, analysis.Options{Host: "test"})
 			for _, x := range []struct {

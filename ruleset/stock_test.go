@@ -38,14 +38,7 @@ func TestResponsesAreReadByStockRules(t *testing.T) {
 		rule       int // in OSSEC; 50 more in Wazuh's JSON
 	}
 	for _, d := range dialects {
-		opts, err := suite.Stock(dir, d, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stock, findings := rules.Load(opts)
-		if stock == nil {
-			t.Fatal(findings)
-		}
+		stock := stockRules(t, dir, d)
 		own := load(t, d)
 		for _, l := range []line{
 			{"firewall-drop.sh", riposte.Add, 601}, {"firewall-drop.sh", riposte.Delete, 602},
@@ -120,4 +113,18 @@ func TestAgreement(t *testing.T) {
 			t.Errorf("%s: only %d of %d cases agree", d, r.Passed, len(cases))
 		}
 	}
+}
+
+// stockRules loads a real system's whole ruleset.
+func stockRules(t *testing.T, dir string, d ossec.Dialect) *rules.Set {
+	t.Helper()
+	opts, err := suite.Stock(dir, d, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, findings := rules.Load(opts)
+	if set == nil {
+		t.Fatal(findings)
+	}
+	return set
 }

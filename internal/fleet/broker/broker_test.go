@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
+	"riposte/internal/lab"
 )
 
 // place is a broker, or several, with a server connected.
@@ -23,35 +23,7 @@ type place struct {
 	server    *nats.Conn
 	system    *nats.Conn
 	js        jetstream.JetStream
-	said      *said // what the embedded broker logged; nil for a cluster
-}
-
-// said collects a log.
-type said struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (s *said) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(b)
-}
-
-func (s *said) has(words string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Contains(s.text.String(), words)
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
+	said      *lab.Log // what the embedded broker logged; nil for a cluster
 }
 
 func newAuthority(t *testing.T) *identity.Authority {
@@ -117,7 +89,7 @@ func (p *place) serve(t *testing.T, more ...nats.Option) {
 	} {
 		c.Replicas = p.replicas
 		var err error
-		until(t, "the stream "+c.Name, func() bool {
+		lab.Until(t, "the stream "+c.Name, func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			_, err = p.js.CreateOrUpdateStream(ctx, c)
@@ -129,7 +101,7 @@ func (p *place) serve(t *testing.T, more ...nats.Option) {
 // embedded is a place with an embedded broker.
 func embedded(t *testing.T) *place {
 	t.Helper()
-	log := new(said)
+	log := new(lab.Log)
 	a := newAuthority(t)
 	b := startAt(t, Options{Authority: a, Log: slog.New(slog.NewTextHandler(log, nil))})
 	p := &place{authority: a, urls: []string{b.URL()}, replicas: 1, said: log}

@@ -23,6 +23,7 @@ import (
 
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
+	"riposte/internal/lab"
 )
 
 // natsServer is the real nats-server of the module that is linked in, built when
@@ -126,7 +127,7 @@ func cluster(t *testing.T) (*place, []*node) {
 		n.start(t)
 	}
 	for _, url := range p.urls {
-		until(t, url, func() bool {
+		lab.Until(t, url, func() bool {
 			conn, err := net.Dial("tcp", address(url))
 			if err == nil {
 				conn.Close()
@@ -189,7 +190,7 @@ func TestCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, url := range p.urls {
-			until(t, "the first agent to be out", out(agents[0], url))
+			lab.Until(t, "the first agent to be out", out(agents[0], url))
 		}
 		js := p.js
 		kv, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "x", Replicas: 3})
@@ -198,22 +199,22 @@ func TestCluster(t *testing.T) {
 		}
 		nodes[0].kill()
 		// The two others serve.
-		until(t, "a write", func() bool {
+		lab.Until(t, "a write", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			_, err := kv.Put(ctx, "x", []byte("y"))
 			return err == nil
 		})
 		// What is revoked meanwhile, the node learns when it is back.
-		until(t, "the removal", func() bool {
+		lab.Until(t, "the removal", func() bool {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			_, err := roster.Remove(ctx, recs[1].ID)
 			return err == nil || errors.Is(err, identity.ErrNoAgent)
 		})
-		until(t, "the second agent to be out", out(agents[1], p.urls[1]))
+		lab.Until(t, "the second agent to be out", out(agents[1], p.urls[1]))
 		nodes[0].start(t)
-		until(t, "the node that was away to know", out(agents[1], p.urls[0]))
+		lab.Until(t, "the node that was away to know", out(agents[1], p.urls[0]))
 		// A node with a configuration that is newer than all removals, and knows none.
 		nodes[0].kill()
 		dir := filepath.Dir(nodes[0].conf)
@@ -232,7 +233,7 @@ func TestCluster(t *testing.T) {
 		}
 		nodes[0].start(t)
 		for _, url := range p.urls {
-			until(t, "all nodes to know again", func() bool { return out(agents[0], url)() && out(agents[1], url)() })
+			lab.Until(t, "all nodes to know again", func() bool { return out(agents[0], url)() && out(agents[1], url)() })
 		}
 	})
 }
@@ -325,7 +326,7 @@ func TestClusterAnswers(t *testing.T) {
 			}
 		}
 		agent := p.connect(t, p.agent(t, "003").Options())
-		until(t, "all to hear", func() bool {
+		lab.Until(t, "all to hear", func() bool {
 			if err := agent.Publish(fleet.PresenceSubject("003"), nil); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"riposte/internal/fleet"
+	"riposte/internal/lab"
 )
 
 // testDeputy: an agent names the subject that it wants its answer
@@ -47,7 +48,7 @@ func testDeputy(t *testing.T, p *place) {
 	if err := p.server.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the server to be heard of where the agent is", func() bool {
+	lab.Until(t, "the server to be heard of where the agent is", func() bool {
 		if err := agent.Publish(fleet.PresenceSubject("001"), []byte("first")); err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
+	"riposte/internal/lab"
 )
 
 // secure is TLS as a client of any other making would do it.
@@ -246,11 +247,11 @@ func TestSilentConnections(t *testing.T) {
 			}
 		}
 	}
-	until(t, "the silent ones to be in", func() bool { return b.srv.NumClients() > before+100 })
+	lab.Until(t, "the silent ones to be in", func() bool { return b.srv.NumClients() > before+100 })
 	agent := p.connect(t, p.agent(t, "001").Options())
 	if _, err := agent.Request(fleet.EventSubject("001"), []byte("x"), 20*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the silent ones to be out", func() bool { return b.srv.NumClients() == before+1 })
+	lab.Until(t, "the silent ones to be out", func() bool { return b.srv.NumClients() == before+1 })
 	agent.quiet(t)
 }

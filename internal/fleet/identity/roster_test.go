@@ -19,6 +19,7 @@ import (
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/broker"
 	"riposte/internal/fleet/identity"
+	"riposte/internal/lab"
 )
 
 // place is an embedded broker that can be stopped and started again.
@@ -220,11 +221,11 @@ func TestRosterWatch(t *testing.T) {
 	key := newKey(t)
 	rec, err := here.Add(ctx, "web-01", nil, key)
 	ok(t, err)
-	wait(t, "the other server to know", func() bool { _, ok := there.Get(rec.ID); return ok })
+	lab.Until(t, "the other server to know", func() bool { _, ok := there.Get(rec.ID); return ok })
 	mark := there.RevokedMark()
 	_, err = here.Remove(ctx, rec.ID)
 	ok(t, err)
-	wait(t, "the other server to know of the removal", func() bool { return there.RevokedMark() != mark })
+	lab.Until(t, "the other server to know of the removal", func() bool { return there.RevokedMark() != mark })
 	if !slices.Contains(there.Revoked(), key) {
 		t.Error("the mark changed, the keys did not")
 	}
@@ -234,15 +235,6 @@ func TestRosterWatch(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-func wait(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
 	}
 }
 

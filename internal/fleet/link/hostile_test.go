@@ -22,27 +22,15 @@ import (
 	"riposte/internal/fleet"
 	"riposte/internal/fleet/identity"
 	"riposte/internal/fleet/spool"
+	"riposte/internal/lab"
 )
 
 // diary is a log that can be read while it is written.
-type diary struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
+type diary struct{ lab.Log }
 
-func (d *diary) Write(b []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.buf.Write(b)
-}
+func (d *diary) count(words string) int { return strings.Count(d.String(), words) }
 
-func (d *diary) count(words string) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return strings.Count(d.buf.String(), words)
-}
-
-func (d *diary) logger() *slog.Logger { return slog.New(slog.NewTextHandler(d, nil)) }
+func (d *diary) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&d.Log, nil)) }
 
 // credentials make up an agent.
 func credentials(t testing.TB, a *identity.Authority, id, url string) *identity.Credentials {
@@ -121,7 +109,7 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Log(h.diary.buf.String())
+			t.Log(h.diary.String())
 		}
 	})
 	return h

@@ -32,8 +32,8 @@ func TestRefusals(t *testing.T) {
 		<-r.due()
 		r.tell()
 		told(2)
-		if !strings.Contains(said.buf.String(), "n=999 messages=999") || time.Since(began) != time.Minute {
-			t.Errorf("after %v: %s", time.Since(began), said.buf.String())
+		if !strings.Contains(said.String(), "n=999 messages=999") || time.Since(began) != time.Minute {
+			t.Errorf("after %v: %s", time.Since(began), said.String())
 		}
 		r.add("n", "late")
 		told(2)
