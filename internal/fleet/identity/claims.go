@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -99,6 +100,10 @@ func (a *Authority) AccountJWT(revoked []string) (string, error) {
 		c.Imports.Add(&jwt.Import{Name: s, Account: servers, Subject: jwt.Subject(s), Type: jwt.Service})
 	}
 	c.Imports.Add(&jwt.Import{Name: "orders", Account: servers, Subject: jwt.Subject(fleet.LiveSubject(">")), Type: jwt.Stream})
+	// A broker that takes new claims has no imports for a moment. It binds
+	// subscriptions of that moment later only when the imports are not those of the
+	// claims before: an agent that connected just then would hear no order.
+	c.Imports.Add(&jwt.Import{Name: "these claims", Account: servers, Subject: jwt.Subject(fleet.LiveSubject("claims-" + rand.Text())), Type: jwt.Stream})
 	c.SigningKeys.AddScopedSigner(role(a.agents, "agent", maxAgentSubs,
 		[]string{
 			fleet.EventSubject(self), fleet.ReceiptSubject(self), fleet.PresenceSubject(self),

@@ -57,12 +57,17 @@ type AgentOptions struct {
 	// (0 for 10 s), and one when the connection is new.
 	Presence func(*fleet.Presence)
 	Beat     time.Duration
-	Log      *slog.Logger
+	// Recheck is how often orders are asked for that did not come (0 for a minute).
+	Recheck time.Duration
+	Log     *slog.Logger
 
 	eachRefusal bool // is said; see refusals
 }
 
-const defaultBeat = 10 * time.Second
+const (
+	defaultBeat    = 10 * time.Second
+	defaultRecheck = time.Minute
+)
 
 // Agent is an agent's end of the link.
 type Agent struct {
@@ -76,6 +81,7 @@ type Agent struct {
 	bundleError atomic.Pointer[string]
 	skew        time.Duration // the server's clock less this one's
 	live        chan *nats.Msg
+	listening   []*nats.Subscription
 	resync      chan struct{}
 	asking      atomic.Pointer[context.CancelFunc] // ends the request for orders that is on its way
 	seen        map[string]uint64                  // by addressee: the last sequence of it
@@ -89,7 +95,7 @@ type Agent struct {
 
 // NewAgent connects, or begins trying to: an agent works without its server.
 func NewAgent(o AgentOptions) (*Agent, error) {
-	o.Beat = cmp.Or(o.Beat, defaultBeat)
+	o.Beat, o.Recheck = cmp.Or(o.Beat, defaultBeat), cmp.Or(o.Recheck, defaultRecheck)
 	a := &Agent{
 		o: o, codec: o.Codec, live: make(chan *nats.Msg, 8192), resync: make(chan struct{}, 1), seen: map[string]uint64{}, news: make(chan struct{}, 1),
 		rekey: make(chan struct{}, 1), refused: newRefusals(o.Log, refusalsEvery),
@@ -184,10 +190,8 @@ func (a *Agent) tell() {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	for _, to := range []string{fleet.All, a.o.Credentials.ID} {
-		if _, err := a.nc.ChanSubscribe(fleet.LiveSubject(to), a.live); err != nil {
-			return fmt.Errorf("subscribe to %s: %w", fleet.LiveSubject(to), err)
-		}
+	if err := a.listen(); err != nil {
+		return err
 	}
 	var parts sync.WaitGroup
 	for name, part := range map[string]func(context.Context) error{
@@ -202,6 +206,23 @@ func (a *Agent) Run(ctx context.Context) error {
 	parts.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err // ErrNewKey among them
+	}
+	return nil
+}
+
+// listen subscribes to live messages, anew if it did before.
+func (a *Agent) listen() error {
+	before := a.listening
+	a.listening = nil
+	for _, to := range []string{fleet.All, a.o.Credentials.ID} {
+		sub, err := a.nc.ChanSubscribe(fleet.LiveSubject(to), a.live)
+		if err != nil {
+			return fmt.Errorf("subscribe to %s: %w", fleet.LiveSubject(to), err)
+		}
+		a.listening = append(a.listening, sub)
+	}
+	for _, sub := range before {
+		_ = sub.Unsubscribe() // one that is gone need not go
 	}
 	return nil
 }

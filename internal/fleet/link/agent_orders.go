@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // takeOrders takes orders as they come, and asks for those it may have missed:
-// after every (re)connection, and when the numbers of a subject leave a gap.
+// after every (re)connection, when the numbers of a subject leave a gap, and now
+// and then, for the broker may fail to pass on what it should.
 func (a *Agent) takeOrders(ctx context.Context) error {
 	a.ask()
 	retry := time.NewTimer(0)
@@ -38,6 +40,8 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 					continue // the connection is a new one: it is asked at once
 				}
 				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
+			} else {
+				retry.Reset(a.o.Recheck*3/4 + rand.N(a.o.Recheck/2)) // not all agents at once
 			}
 			a.overlap = len(a.live)
 		case <-a.refused.due():
@@ -103,6 +107,9 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 	return a.carry(ctx, es)
 }
 
+// onItsWay is how old an order is at most that may still be on its way.
+const onItsWay = 5 * time.Second
+
 // had is the sequence of the last order to an addressee.
 func (a *Agent) had(to string) uint64 { return max(a.seen[to], a.o.Cursor) }
 
@@ -111,6 +118,8 @@ func (a *Agent) had(to string) uint64 { return max(a.seen[to], a.o.Cursor) }
 func (a *Agent) sync(ctx context.Context) (err error) {
 	id := a.o.Credentials.ID
 	after := a.Cursor()
+	hearing := a.synced.Load() && !a.lost.Load() && len(a.live) == 0 // nothing should be missing but what was issued just now
+	unheard := 0
 	if a.lost.Swap(false) {
 		after = min(after, a.had(fleet.All), a.had(id))
 		defer func() {
@@ -166,6 +175,9 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 				if e.Seq > a.had(e.To) { // else it came past the one that was missing
 					a.seen[e.To] = e.Seq
 					es = append(es, e)
+					if hearing && r.Now.Sub(e.Issued) > min(a.o.Recheck/2, onItsWay) {
+						unheard++
+					}
 				}
 			}
 		}
@@ -181,6 +193,13 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 			if !a.synced.Swap(true) {
 				a.tell() // with the new cursor
 				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)
+			}
+			if unheard > 0 {
+				if err := a.listen(); err != nil {
+					return err
+				}
+				a.ask() // for what came before that took effect
+				a.o.Log.Warn("the broker did not pass on orders; subscribed to them anew", "orders", unheard)
 			}
 			return nil
 		}
