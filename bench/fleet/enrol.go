@@ -77,7 +77,7 @@ func enrol(ctx context.Context, a *identity.Authority, n int) (list []identity.C
 			return nil, 0, err
 		}
 		list = append(list, identity.Credentials{ID: r.ID, Name: r.Name, JWT: jwt, Seed: seed, CA: a.CAPEM(),
-			OrderKeys: []string{a.OrderKey()}, URLs: []string{brokerURL}, Head: head})
+			OrderKeys: []string{a.OrderKey()}, URLs: []string{brokerURL}, Joined: fleet.Place{Seq: head}})
 	}
 	return list, time.Since(start) / time.Duration(n), nil
 }

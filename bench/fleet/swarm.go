@@ -185,8 +185,8 @@ func (s *swarm) start(ctx context.Context, q *ask) error {
 			return err
 		}
 		o := link.AgentOptions{
-			Credentials: c, Dir: q.Dir, Spool: x.spool, Codec: s.codec, Log: slog.New(&s.problems), Cursor: c.Head,
-			SetCursor: func(uint64, bool) error { return nil }, Orders: x.orders,
+			Credentials: c, Dir: q.Dir, Spool: x.spool, Codec: s.codec, Log: slog.New(&s.problems), At: c.Joined,
+			SetAt: func(fleet.Place, bool) error { return nil }, Orders: x.orders,
 			Undo:     func(context.Context, fleet.Undo) error { return nil },
 			Bundle:   func(context.Context, fleet.Bundle) error { return nil },
 			Receipts: x.receiptsAfter, ReceiptsSent: x.receiptsSent, Acted: x.acted,

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -138,18 +139,18 @@ func (a *agent) serve(ctx context.Context) error {
 	all := a.d.positions.all()
 	o := link.AgentOptions{
 		Credentials: a.credentials, Dir: a.dir, Spool: a.spool,
-		SetCursor: a.setCursor, Orders: a.orders, Undo: a.undo, Bundle: a.use,
+		SetAt: a.setAt, Orders: a.orders, Undo: a.undo, Bundle: a.use,
 		Receipts: a.d.journal.ReceiptsAfter, ReceiptsSent: a.receiptsSent, Acted: a.acted,
 		Presence: a.presence, Beat: a.d.opt.Settings.Fleet.Beat, Analysed: a.analysed(all[judgedPosition]), Log: a.log,
 	}
 	if text := all[ordersPosition]; text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("the place in the log of orders: %w", err)
+		if err := json.Unmarshal([]byte(text), &o.At); err != nil {
+			return fmt.Errorf("the place in the log of orders: %q: %w", text, err)
 		}
-		o.Cursor = n
 	}
-	o.Cursor = max(o.Cursor, a.credentials.Head)
+	if joined := a.credentials.Joined; joined.Issued.After(o.At.Issued) {
+		o.At = joined
+	}
 	if text := all[receiptsPosition]; text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -158,7 +159,7 @@ func (a *agent) serve(ctx context.Context) error {
 		o.ReceiptsFrom = n
 	}
 	if b := a.bundle.Load(); b != nil {
-		o.Version = b.Version
+		o.Version, o.Made = b.Version, b.Made
 	}
 	l, err := link.NewAgent(o)
 	if err != nil {
@@ -170,8 +171,12 @@ func (a *agent) serve(ctx context.Context) error {
 	return l.Run(ctx)
 }
 
-func (a *agent) setCursor(seq uint64, now bool) error {
-	a.d.positions.set(ordersPosition, strconv.FormatUint(seq, 10))
+func (a *agent) setAt(at fleet.Place, now bool) error {
+	text, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	a.d.positions.set(ordersPosition, string(text))
 	if now {
 		return a.d.positions.flush(context.Background())
 	}

@@ -35,19 +35,26 @@ const (
 	KindBundle Kind = "bundle" // Bundle
 	KindRotate Kind = "rotate" // Rotate
 	KindJoined Kind = "joined" // JoinReply, addressed to the public key that asked
-	KindEmpty  Kind = "empty"  // nothing, addressed to nobody: it fills a place in the log
 )
 
 // Envelope is what a server says to one host or to all, with what makes it
 // this message and no other: its place in the log of orders, whom it is for,
-// and when it was said. Whoever opens one still has to see that Seq was not
-// dealt with before.
+// and when it was said. Whoever opens one still has to see that it was not dealt
+// with before.
 type Envelope struct {
 	Seq    uint64          `json:"seq"` // sequence in the stream of orders; 0 outside of it
 	To     string          `json:"to"`  // All, the id of an agent, or a public key
 	Kind   Kind            `json:"kind"`
-	Issued time.Time       `json:"issued"`
-	Body   json.RawMessage `json:"body"` // from Encode
+	Issued time.Time       `json:"issued"` // later than all before it in the log, but for what two servers issue at once
+	Body   json.RawMessage `json:"body"`   // from Encode
+}
+
+// Place is how far a host is in the log of orders: the last that it has dealt
+// with. A log that begins anew, from a backup or with an empty disk, gives the
+// same sequences again, but to what was issued later.
+type Place struct {
+	Seq    uint64    `json:"seq"`
+	Issued time.Time `json:"issued,omitzero"` // zero: not known
 }
 
 // Signed is an envelope as it travels.
@@ -77,6 +84,18 @@ func SignedFrom(payload []byte, get func(name string) string) Signed {
 		sig = nil
 	}
 	return Signed{Body: payload, Key: get(headerKey), Sig: sig}
+}
+
+// Issued is when the envelope says that it was issued, whoever signed it: zero
+// when that cannot be read.
+func (s Signed) Issued() time.Time {
+	var e struct {
+		Issued time.Time `json:"issued"`
+	}
+	if json.Unmarshal(s.Body, &e) != nil {
+		return time.Time{}
+	}
+	return e.Issued
 }
 
 // domain keeps a signature of an envelope from being one of anything else.

@@ -178,9 +178,9 @@ type Presence struct {
 
 // SyncRequest asks for what an agent has missed.
 type SyncRequest struct {
-	After  uint64 `json:"after"`  // sequence of the last order dealt with
-	Bundle uint64 `json:"bundle"` // version in use
-	Limit  int    `json:"limit"`  // orders at most; 0: as many as the server likes
+	After  uint64    `json:"after"`           // sequence of the last order dealt with, or of one behind which some may be missing
+	Issued time.Time `json:"issued,omitzero"` // of the last order dealt with
+	Bundle uint64    `json:"bundle"`          // version in use
 }
 
 // SyncReply is the answer. It is not signed as a whole: each of its parts is.
@@ -223,6 +223,9 @@ type JoinReply struct {
 	CA        string   `json:"ca,omitempty"` // PEM
 	OrderKeys []string `json:"order_keys,omitempty"`
 	URLs      []string `json:"urls,omitempty"`
-	Head      uint64   `json:"head,omitempty"` // what was ordered up to here does not concern it
 	Error     string   `json:"error,omitempty"`
+
+	// What was ordered up to here, and was issued up to then, does not concern it.
+	Head   uint64    `json:"head,omitempty"`
+	Issued time.Time `json:"issued,omitzero"`
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
@@ -34,8 +35,9 @@ type Credentials struct {
 	CA        []byte   `json:"ca"`         // PEM: the only authority whose brokers are believed
 	OrderKeys []string `json:"order_keys"` // whose orders are obeyed
 	URLs      []string `json:"urls"`
-	Head      uint64   `json:"head,omitempty"`    // of the log of orders at the enrolment: what came before is not meant for it
-	Rotated   uint64   `json:"rotated,omitempty"` // sequence of the order that the key came of, when it is not the first
+
+	Joined  fleet.Place `json:"joined,omitzero"`     // in the log of orders: what came before is not meant for it
+	Rotated time.Time   `json:"rotated_by,omitzero"` // when the order was issued that the key came of, if it is not the first
 }
 
 // NewKey makes the key pair of an agent.
@@ -143,7 +145,7 @@ func (c *Credentials) Renewed(p Pending, claims string) (*Credentials, error) {
 		return nil, err
 	}
 	next := *c
-	next.Seed, next.JWT, next.Rotated = p.Seed, claims, p.Order
+	next.Seed, next.JWT, next.Rotated = p.Seed, claims, p.Ordered
 	if err := next.Check(); err != nil {
 		return nil, err
 	}

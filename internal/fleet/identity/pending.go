@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nkeys"
 
@@ -23,9 +24,9 @@ const (
 // before a server hears of it: an answer that is lost is asked for again with the
 // same key, whatever stopped in between.
 type Pending struct {
-	For   string `json:"token"`           // the id of the token to join with, or the public key to replace
-	Order uint64 `json:"order,omitempty"` // the sequence of the order to change the key
-	Seed  []byte `json:"seed"`
+	For     string    `json:"token"`            // the id of the token to join with, or the public key to replace
+	Ordered time.Time `json:"ordered,omitzero"` // when the order to change the key was issued
+	Seed    []byte    `json:"seed"`
 }
 
 // BeginKey returns the key that was begun with for what p is for, or a new one.
@@ -35,7 +36,7 @@ func BeginKey(dir, file string, p Pending) (Pending, error) {
 	if err != nil {
 		return p, err
 	}
-	if ok && begun.Order >= p.Order {
+	if ok && !begun.Ordered.Before(p.Ordered) {
 		return begun, nil
 	}
 	if p.Seed = begun.Seed; !ok {

@@ -32,10 +32,10 @@ type AgentOptions struct {
 	// nil: all are. What is not is sent as others are.
 	Analysed func(n uint64) bool
 
-	// Cursor is the sequence of the last order dealt with, and SetCursor stores
-	// it, at once and for good when now is true.
-	Cursor    uint64
-	SetCursor func(seq uint64, now bool) error
+	// At is the last order dealt with, and SetAt stores it, at once and for good
+	// when now is true.
+	At    fleet.Place
+	SetAt func(at fleet.Place, now bool) error
 	// Orders takes orders; it returns when they are in the journal.
 	Orders func(context.Context, []riposte.Order) error
 	// Undo takes back what the server says.
@@ -43,7 +43,8 @@ type AgentOptions struct {
 	// Bundle checks a bundle, uses it, and stores it. After an error the one
 	// before is still in use.
 	Bundle  func(context.Context, fleet.Bundle) error
-	Version uint64 // of the bundle in use
+	Version uint64    // of the bundle in use
+	Made    time.Time // when that was made
 
 	// Receipts reads the journal: receipts after a number, and the number to go
 	// on from. ReceiptsFrom is where to begin, ReceiptsSent stores how far the
@@ -76,8 +77,12 @@ type Agent struct {
 	js    jetstream.JetStream
 	codec *fleet.Codec
 
-	cursor      atomic.Uint64
+	cursor      atomic.Uint64 // the sequence of at, for others to read
+	at          fleet.Place   // how far orders are dealt with
+	admitted    time.Time     // when the newest order was issued that was let in
+	wanted      time.Time     // when one was issued that was left out, for what is before it is missing
 	version     atomic.Uint64
+	made        time.Time // when the bundle was made
 	bundleError atomic.Pointer[string]
 	skew        time.Duration // the server's clock less this one's
 	live        chan *nats.Msg
@@ -106,7 +111,8 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 	if o.eachRefusal {
 		a.refused.every = 0
 	}
-	a.cursor.Store(o.Cursor)
+	a.at, a.admitted, a.made = o.At, o.At.Issued, o.Made
+	a.cursor.Store(o.At.Seq)
 	a.version.Store(o.Version)
 	var err error
 	again := func(*nats.Conn) {

@@ -22,6 +22,7 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 	a.ask()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
+	wait := minBehind
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,15 +34,23 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 				a.synced.Store(false)
 				continue // the connection asks when it is there
 			}
-			if err := a.sync(ctx); err != nil && ctx.Err() == nil {
+			switch err := a.sync(ctx); {
+			case err == nil:
+				wait = minBehind
+				retry.Reset(a.o.Recheck*3/4 + rand.N(a.o.Recheck/2)) // not all agents at once
+			case ctx.Err() != nil:
+				return nil
+			case errors.Is(err, errBehind):
+				retry.Reset(wait)
+				wait = min(2*wait, maxBehind)
+			case errors.Is(err, context.Canceled): // the connection is a new one: it is asked at once
 				a.synced.Store(false)
 				retry.Reset(time.Second)
-				if errors.Is(err, context.Canceled) {
-					continue // the connection is a new one: it is asked at once
-				}
+				continue
+			default:
+				a.synced.Store(false)
+				retry.Reset(time.Second)
 				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
-			} else {
-				retry.Reset(a.o.Recheck*3/4 + rand.N(a.o.Recheck/2)) // not all agents at once
 			}
 			a.overlap = len(a.live)
 		case <-a.refused.due():
@@ -53,6 +62,16 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 		}
 	}
 }
+
+// How soon an agent asks again that was told less than it has heard of.
+const (
+	minBehind = 50 * time.Millisecond
+	maxBehind = 10 * time.Second
+)
+
+// errBehind means that a server answered that does not have yet what the broker
+// has passed on.
+var errBehind = errors.New("the server does not have the newest orders yet")
 
 // gather takes along what has arrived meanwhile.
 func (a *Agent) gather(m *nats.Msg) []*nats.Msg {
@@ -92,16 +111,17 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 			continue
 		}
 		seen := a.had(e.To)
-		if e.Seq <= seen {
+		if e.Seq <= seen && !a.anew(&e) {
 			a.o.Log.Log(ctx, known, "an order that was here before is left out", "sequence", e.Seq)
 			continue
 		}
-		if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64); err != nil || last > seen {
+		if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64); err != nil || last > seen || e.Seq <= seen {
 			a.lost.Store(true)
+			a.wanted = e.Issued
 			a.ask() // what was missed comes before this, with this
 			break
 		}
-		a.seen[e.To] = e.Seq
+		a.admit(&e)
 		es = append(es, e)
 	}
 	return a.carry(ctx, es)
@@ -111,7 +131,29 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 const onItsWay = 5 * time.Second
 
 // had is the sequence of the last order to an addressee.
-func (a *Agent) had(to string) uint64 { return max(a.seen[to], a.o.Cursor) }
+func (a *Agent) had(to string) uint64 { return max(a.seen[to], a.o.At.Seq) }
+
+// anew reports whether an order in a place that is behind is of a log that has
+// begun anew: one that has been dealt with was not issued later than all of them.
+func (a *Agent) anew(e *fleet.Envelope) bool {
+	return !a.admitted.IsZero() && e.Issued.After(a.admitted)
+}
+
+// admit lets an order in.
+func (a *Agent) admit(e *fleet.Envelope) {
+	a.seen[e.To] = e.Seq
+	if e.Issued.After(a.admitted) {
+		a.admitted = e.Issued
+	}
+}
+
+// begin goes back to the place before an order of a log that has begun anew.
+func (a *Agent) begin(e *fleet.Envelope) {
+	a.o.Log.Warn("the server's log of orders has begun anew, as from a backup", "cursor", a.Cursor(), "sequence", e.Seq)
+	clear(a.seen)
+	a.o.At.Seq, a.at.Seq = e.Seq-1, e.Seq-1
+	a.cursor.Store(e.Seq - 1)
+}
 
 // sync asks for all orders after the cursor, or after the last that surely
 // nothing is missing before.
@@ -129,7 +171,7 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 		}()
 	}
 	for {
-		q, err := fleet.Encode(fleet.SyncRequest{After: after, Bundle: a.version.Load()})
+		q, err := fleet.Encode(fleet.SyncRequest{After: after, Issued: a.admitted, Bundle: a.version.Load()})
 		if err != nil {
 			return err
 		}
@@ -168,12 +210,15 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 			switch {
 			case err != nil:
 				a.o.Log.Error("an order that claims to be the server's is refused", "error", err)
-			case e.Seq <= after:
+			case e.Seq <= after && !a.anew(&e):
 				a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
 			default:
+				if e.Seq <= after {
+					a.begin(&e)
+				}
 				after = e.Seq
 				if e.Seq > a.had(e.To) { // else it came past the one that was missing
-					a.seen[e.To] = e.Seq
+					a.admit(&e)
 					es = append(es, e)
 					if hearing && r.Now.Sub(e.Issued) > min(a.o.Recheck/2, onItsWay) {
 						unheard++
@@ -201,6 +246,9 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 				a.ask() // for what came before that took effect
 				a.o.Log.Warn("the broker did not pass on orders; subscribed to them anew", "orders", unheard)
 			}
+			if a.admitted.Before(a.wanted) {
+				return errBehind
+			}
 			return nil
 		}
 		if len(r.Orders) == 0 {
@@ -213,7 +261,7 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 // the executor at once.
 func (a *Agent) carry(ctx context.Context, es []fleet.Envelope) error {
 	var orders []riposte.Order
-	var upTo uint64
+	upTo := a.at
 	flush := func(now bool) error {
 		if len(orders) > 0 {
 			if err := a.o.Orders(ctx, orders); err != nil && ctx.Err() == nil {
@@ -221,11 +269,18 @@ func (a *Agent) carry(ctx context.Context, es []fleet.Envelope) error {
 			}
 			orders = nil
 		}
-		if upTo > a.Cursor() && ctx.Err() == nil {
-			a.cursor.Store(upTo)
-			return a.o.SetCursor(upTo, now)
+		if upTo != a.at && ctx.Err() == nil {
+			a.at = upTo
+			a.cursor.Store(upTo.Seq)
+			return a.o.SetAt(upTo, now)
 		}
 		return nil
+	}
+	reach := func(e *fleet.Envelope) {
+		upTo.Seq = max(upTo.Seq, e.Seq)
+		if e.Seq > 0 && e.Issued.After(upTo.Issued) {
+			upTo.Issued = e.Issued
+		}
 	}
 	for i := range es {
 		e := &es[i]
@@ -237,7 +292,7 @@ func (a *Agent) carry(ctx context.Context, es []fleet.Envelope) error {
 				o.Issued = o.Issued.Add(-a.skew) // by this host's clock
 				orders = append(orders, o)
 			}
-			upTo = max(upTo, e.Seq)
+			reach(e)
 			continue
 		}
 		if err := flush(false); err != nil {
@@ -246,7 +301,7 @@ func (a *Agent) carry(ctx context.Context, es []fleet.Envelope) error {
 		if err := a.other(ctx, e); err != nil {
 			a.o.Log.Error("what the server wants cannot be done", "kind", e.Kind, "error", err)
 		}
-		upTo = max(upTo, e.Seq)
+		reach(e)
 		// An undo that came twice would take back what was ordered after it.
 		if err := flush(true); err != nil {
 			return err
@@ -269,7 +324,7 @@ func (a *Agent) other(ctx context.Context, e *fleet.Envelope) error {
 		if err := fleet.Decode(e.Body, &b); err != nil {
 			return err
 		}
-		if b.Version <= a.version.Load() {
+		if !b.Made.After(a.made) {
 			return nil
 		}
 		if err := a.o.Bundle(ctx, b); err != nil {
@@ -278,10 +333,11 @@ func (a *Agent) other(ctx context.Context, e *fleet.Envelope) error {
 			return fmt.Errorf("the bundle of version %d is not used: %w", b.Version, err)
 		}
 		a.version.Store(b.Version)
+		a.made = b.Made
 		a.bundleError.Store(nil)
 		return nil
 	case fleet.KindRotate:
-		return a.beginKey(e.Seq)
+		return a.beginKey(e.Issued)
 	}
 	return errors.New("this riposte does not know what that is")
 }

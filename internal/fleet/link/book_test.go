@@ -89,3 +89,40 @@ func TestBookReach(t *testing.T) {
 		t.Error("it still waits")
 	}
 }
+
+// TestBookResume: where an agent goes on, in the log that it knows and in one that
+// has begun anew.
+func TestBookResume(t *testing.T) {
+	at := func(n int64) time.Time { return time.Unix(n, 0) }
+	var b book
+	b.load(11)
+	for seq := uint64(11); seq <= 20; seq++ { // issued at 111 to 120
+		b.add(entry{seq: seq, to: fleet.All, issued: at(int64(100 + seq))})
+	}
+	for _, c := range []struct {
+		after  uint64
+		issued time.Time
+		want   uint64
+	}{
+		{15, at(115), 15},
+		{20, at(120), 20},
+		{15, at(119), 15},     // has heard of a later one, and lacks one before
+		{15, time.Time{}, 15}, // an agent that does not say
+		{25, time.Time{}, 25},
+		{7, at(107), 7},    // not at hand
+		{25, at(95), 10},   // begun anew since
+		{25, at(115), 15},  // begun anew behind 15
+		{15, at(50), 10},   // begun anew, and grown past it
+		{11, at(100), 10},  // the first at hand, of another log
+		{20, at(130), 20},  // of a clock that was ahead
+		{500, at(130), 20}, // begun anew, and nothing new yet
+	} {
+		if got := b.resume(c.after, c.issued); got != c.want {
+			t.Errorf("after %d of %d: goes on after %d, want %d", c.after, c.issued.Unix(), got, c.want)
+		}
+	}
+	b.load(0)
+	if got := b.resume(500, at(130)); got != 0 {
+		t.Errorf("in an empty log it goes on after %d", got)
+	}
+}

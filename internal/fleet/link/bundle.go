@@ -78,17 +78,18 @@ func (s *Server) Bundle() uint64 { return s.version.Load() }
 // SetBundle makes b, whose version is chosen here, the bundle of the fleet,
 // unless it is that already but for its version and time.
 func (s *Server) SetBundle(ctx context.Context, b fleet.Bundle) (version uint64, err error) {
+	var made time.Time // the one before
 	if now := s.bundle.Load(); now != nil {
 		e, err := fleet.Open(*now, []string{s.signer.Public()}, fleet.All)
 		var old fleet.Bundle
 		if err == nil && fleet.Decode(e.Body, &old) == nil {
-			b.Version, b.Made = old.Version, old.Made
+			b.Version, b.Made, made = old.Version, old.Made, old.Made
 			if string(encode(b)) == string(encode(old)) {
 				return old.Version, nil
 			}
 		}
 	}
-	b.Version, b.Made = s.version.Load()+1, time.Now().UTC().Round(0)
+	b.Version, b.Made = s.version.Load()+1, later(time.Now().UTC().Round(0), made)
 	body, err := fleet.Encode(b)
 	if err != nil {
 		return 0, err

@@ -16,7 +16,6 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"riposte"
 	"riposte/internal/fleet"
@@ -50,6 +49,7 @@ func credentials(t testing.TB, a *identity.Authority, id, url string) *identity.
 type hand struct {
 	*Agent
 	diary diary
+	leave func()
 	mu    sync.Mutex
 	did   []string
 }
@@ -77,7 +77,7 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 	}
 	o := AgentOptions{
 		Credentials: c, Dir: t.TempDir(), Spool: sp, Log: h.diary.logger(),
-		SetCursor: func(uint64, bool) error { return nil },
+		SetAt: func(fleet.Place, bool) error { return nil },
 		Orders: func(_ context.Context, os []riposte.Order) error {
 			for _, o := range os {
 				h.note(o.ID)
@@ -99,7 +99,7 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
-	t.Cleanup(func() {
+	h.leave = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil && !errors.Is(err, ErrNewKey) {
 			t.Error(err)
@@ -112,6 +112,7 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 			t.Log(h.diary.String())
 		}
 	})
+	t.Cleanup(h.leave)
 	return h
 }
 
@@ -198,9 +199,10 @@ func (f *forger) signed(seq uint64, to string, kind fleet.Kind, body any) fleet.
 	return seal(f.t, f.signer, seq, to, kind, body)
 }
 
+// seal signs what was issued a second after what stands before it.
 func seal(t *testing.T, s *fleet.Signer, seq uint64, to string, kind fleet.Kind, body any) fleet.Signed {
 	t.Helper()
-	out, err := s.Seal(fleet.Envelope{Seq: seq, To: to, Kind: kind, Issued: time.Now(), Body: encode(body)})
+	out, err := s.Seal(fleet.Envelope{Seq: seq, To: to, Kind: kind, Issued: time.Unix(1_700_000_000+int64(seq), 0), Body: encode(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +210,7 @@ func seal(t *testing.T, s *fleet.Signer, seq uint64, to string, kind fleet.Kind,
 }
 
 func (f *forger) order(seq uint64, to string) fleet.Signed {
-	return f.signed(seq, to, fleet.KindOrder, riposte.Order{ID: fmt.Sprint(seq), Issued: time.Now()})
+	return f.signed(seq, to, fleet.KindOrder, riposte.Order{ID: fmt.Sprint(seq)})
 }
 
 func (f *forger) undo(seq uint64, to string) fleet.Signed {
@@ -233,11 +235,7 @@ func TestHostileBroker(t *testing.T) {
 	until(t, "the agent has asked", h.Synced)
 	all, mine := fleet.LiveSubject(fleet.All), fleet.LiveSubject("001")
 
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seed, err := pair.Seed()
+	seed, _, err := identity.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func Join(ctx context.Context, text, dir, name, version string, log *slog.Logger
 	}
 	c := &identity.Credentials{
 		ID: reply.ID, Name: reply.Name, Groups: reply.Groups, JWT: reply.JWT, Seed: p.Seed, CA: []byte(reply.CA),
-		OrderKeys: reply.OrderKeys, URLs: reply.URLs, Head: reply.Head,
+		OrderKeys: reply.OrderKeys, URLs: reply.URLs, Joined: fleet.Place{Seq: reply.Head, Issued: reply.Issued},
 	}
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("the server's answer: %w", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sort"
 	"sync"
 	"time"
 
@@ -34,11 +35,12 @@ const (
 
 // entry is one message of the log of orders.
 type entry struct {
-	seq uint64
-	id  string
-	to  string
-	at  time.Time // when the broker stored it
-	s   fleet.Signed
+	seq    uint64
+	id     string
+	to     string
+	issued time.Time // as it says: any server's word only where it is verified
+	at     time.Time // when the broker stored it
+	s      fleet.Signed
 }
 
 // book is the recent part of the log of orders, so that agents who come back all
@@ -120,6 +122,37 @@ func (b *book) last() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.head
+}
+
+// lastEntry returns the end of the log: its sequence alone when it is not at hand.
+func (b *book) lastEntry() entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.entries); n > 0 {
+		return b.entries[n-1]
+	}
+	return entry{seq: b.head}
+}
+
+// resume returns the sequence behind which an agent is to go on that was told
+// everything up to after, which was issued by then. It is another when the log has
+// begun anew since: what stands in that place was issued later, or nothing is
+// there yet.
+func (b *book) resume(after uint64, issued time.Time) uint64 {
+	if issued.IsZero() {
+		return after
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := sort.Search(len(b.entries), func(i int) bool { return b.entries[i].seq >= after })
+	if after < b.first || i < len(b.entries) && !b.entries[i].issued.After(issued) {
+		return after // not at hand, or the log that the agent knows
+	}
+	i = sort.Search(len(b.entries), func(i int) bool { return b.entries[i].issued.After(issued) })
+	if i == 0 {
+		return max(b.first, 1) - 1
+	}
+	return b.entries[i-1].seq
 }
 
 // lastFor is the sequence of the last message at hand that is for an agent.
@@ -214,6 +247,7 @@ func (s *Server) followOrders(ctx context.Context) error {
 	defer close(in)
 	return s.follow(ctx, fleet.OrderStream, bySequence(s.book.last()+1), func(m jetstream.Msg, seq uint64) error {
 		e := entry{seq: seq, id: m.Headers().Get(nats.MsgIdHdr), to: tail(m.Subject()), s: signed(m)}
+		e.issued = e.s.Issued()
 		if meta, err := m.Metadata(); err == nil {
 			e.at = meta.Timestamp
 		}
@@ -276,12 +310,12 @@ func (s *Server) appendOrder(orders []riposte.Order, e entry) []riposte.Order {
 // broker has it. It goes on trying until ctx ends, and waits while this server
 // does not lead. Messages whose ID is in the log already are left out.
 func (s *Server) Issue(ctx context.Context, ms []Message) error {
-	return s.put(ctx, ms, func() bool { return s.holds() && s.filled() })
+	return s.put(ctx, ms, s.holds)
 }
 
 // IssueByHand is Issue for what a person wants, who may ask any server.
 func (s *Server) IssueByHand(ctx context.Context, ms []Message) error {
-	return s.put(ctx, ms, s.filled)
+	return s.put(ctx, ms, func() bool { return true })
 }
 
 // put puts messages into the log of orders while this server may.
@@ -331,11 +365,35 @@ func (s *Server) catchUp(ctx context.Context) error {
 	return s.book.reach(ctx, info.State.LastSeq)
 }
 
+// end is the end of the log at hand. When it was issued counts only if a server
+// said so: what is issued next is issued later.
+func (s *Server) end() fleet.Place {
+	last := s.book.lastEntry()
+	p := fleet.Place{Seq: last.seq}
+	if mine := s.issued.Load(); mine != nil && mine.Seq == last.seq && mine.Issued.Equal(last.issued) {
+		return *mine
+	}
+	if e, err := fleet.Open(last.s, []string{s.signer.Public()}, last.to); err == nil && e.Seq == last.seq {
+		p.Issued = e.Issued
+	}
+	return p
+}
+
+// later returns now, or the moment after before when the clock, which may be
+// another server's, is not past that.
+func later(now, before time.Time) time.Time {
+	if now.After(before) {
+		return now
+	}
+	return before.Add(1)
+}
+
 // issue publishes what is not in the log, one after the other, without waiting
 // for each answer. The broker takes a message only in its place: the first that
 // fails makes all behind it fail.
 func (s *Server) issue(ctx context.Context, ms []Message, bodies []json.RawMessage) (done int, err error) {
-	seq := s.book.last()
+	end := s.end()
+	seq, issued := end.Seq, end.Issued
 	var futures []jetstream.PubAckFuture
 	for i := range ms {
 		m := &ms[i]
@@ -343,7 +401,8 @@ func (s *Server) issue(ctx context.Context, ms []Message, bodies []json.RawMessa
 			continue
 		}
 		seq++
-		e, err := s.signer.Seal(fleet.Envelope{Seq: seq, To: m.To, Kind: m.Kind, Issued: time.Now(), Body: bodies[i]})
+		issued = later(time.Now(), issued)
+		e, err := s.signer.Seal(fleet.Envelope{Seq: seq, To: m.To, Kind: m.Kind, Issued: issued, Body: bodies[i]})
 		if err != nil {
 			return 0, err
 		}
@@ -369,6 +428,7 @@ func (s *Server) issue(ctx context.Context, ms []Message, bodies []json.RawMessa
 			return i, ctx.Err()
 		}
 	}
+	s.issued.Store(&fleet.Place{Seq: seq, Issued: issued})
 	// The next call continues from here: the log at hand must hold all of it.
 	return len(futures), s.book.reach(ctx, seq)
 }

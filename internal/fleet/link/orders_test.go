@@ -6,6 +6,10 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"riposte"
+	"riposte/internal/fleet"
+	"riposte/internal/fleet/identity"
 )
 
 // TestIssueAfterTakeOver: what a leader had issued when it died is not issued
@@ -92,5 +96,49 @@ func TestIssueByHand(t *testing.T) {
 	defer cancel()
 	if err := two.Issue(ctx, orderIDs(8, 9)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a server that stands by: %v", err)
+	}
+}
+
+// TestIssuedLater: what stands behind something in the log was issued later,
+// though another server's clock is ahead; and only a server's word counts for that.
+func TestIssuedLater(t *testing.T) {
+	b := newBed(t)
+	m := b.server("one")
+	m.candidate(nil)
+	until(t, "it leads", m.Leads)
+	ahead := time.Now().Add(time.Hour)
+	seed, _, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := fleet.NewSigner(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(s *fleet.Signer) {
+		t.Helper()
+		seq := m.Head() + 1
+		e, err := s.Seal(fleet.Envelope{Seq: seq, To: fleet.All, Kind: fleet.KindOrder, Issued: ahead, Body: encode(riposte.Order{ID: "ahead"})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.js.PublishMsg(t.Context(), message(fleet.OrderSubject(fleet.All), e)); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is at hand", func() bool { return m.Head() == seq })
+	}
+	put(stranger)
+	if err := m.Issue(t.Context(), orderIDs(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if last := m.book.lastEntry(); !last.issued.Before(ahead) {
+		t.Errorf("issued at %v, as a stranger has it", last.issued)
+	}
+	put(m.signer)
+	if err := m.Issue(t.Context(), orderIDs(1, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if last := m.book.lastEntry(); !last.issued.Equal(ahead.Add(3)) {
+		t.Errorf("issued at %v, want %v", last.issued, ahead.Add(3))
 	}
 }

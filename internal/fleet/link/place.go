@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sort"
@@ -59,8 +58,8 @@ func (s *Server) checkReceipts(ctx context.Context) error {
 }
 
 // checkOrders has the log of orders read again when what is at hand, or on record,
-// is not what the broker has. Places that orders had are not given again: agents
-// have dealt with them, and would take what comes in them for what they had.
+// is not what the broker has. Others are issued in the same places then, and later:
+// so agents know them from those that they have dealt with.
 func (s *Server) checkOrders(ctx context.Context) error {
 	hand, noted := s.book.end(), s.o.Ledger.Ordered()
 	for _, p := range []ledger.Place{hand, noted} {
@@ -71,8 +70,7 @@ func (s *Server) checkOrders(ctx context.Context) error {
 		if ok {
 			continue
 		}
-		s.o.Log.Warn("the broker has lost orders that were issued; their places are left empty", "upto", p.Seq)
-		s.floor.Store(max(s.floor.Load(), p.Seq))
+		s.o.Log.Warn("the broker has lost orders that were issued", "upto", p.Seq)
 		if err := s.o.Ledger.Rewind(ctx, ledger.Orders); err != nil {
 			return err
 		}
@@ -80,49 +78,6 @@ func (s *Server) checkOrders(ctx context.Context) error {
 	}
 	return nil
 }
-
-// maxLost is how many lost places of the log are filled at most: more would push
-// orders out of it that agents still have to get.
-const maxLost = 100_000
-
-// fillLog fills the places of orders that the broker has lost, before others are
-// issued, with what is for nobody. It does not wait for its turn to issue: whoever
-// has it waits for the places.
-func (s *Server) fillLog(ctx context.Context) error {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		for s.book.last() < s.floor.Load() {
-			if err := s.catchUp(ctx); err != nil {
-				return err
-			}
-			last, floor := s.book.last(), s.floor.Load()
-			if floor > last+maxLost {
-				s.o.Log.Error("the broker has lost so many orders that their places are not filled: agents that have had them take no new ones until they are removed and join again",
-					"orders", floor-last)
-				s.floor.Store(0)
-				break
-			}
-			var ms []Message
-			var bodies []json.RawMessage
-			for n := last; n < floor && len(ms) < maxInFlight; n++ {
-				ms = append(ms, Message{To: fleet.Server, Kind: fleet.KindEmpty})
-				bodies = append(bodies, json.RawMessage("{}"))
-			}
-			if _, err := s.issue(ctx, ms, bodies); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// filled reports whether no place of the log is left to be filled.
-func (s *Server) filled() bool { return s.book.last() >= s.floor.Load() }
 
 // survivors returns the place of the last message of the stream of events that was
 // there when the one at p was, if the stream does not hold that one any more; else

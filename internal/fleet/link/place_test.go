@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,72 +183,134 @@ func TestEventsRewound(t *testing.T) {
 	}
 }
 
-// TestOrdersRewound: the places of orders that the broker has lost are not given
-// again, for agents have dealt with them, whether that happens while the server is
-// away or at work; and what is issued then is on record.
+// TestOrdersRewound: an agent is told what is issued in the places of orders that
+// the broker has lost, though it has dealt with those, and of nothing twice,
+// wherever the server and the agent were when they were lost; and what is issued
+// then is on record.
 func TestOrdersRewound(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		server   bool // is at work meanwhile
+		agent    bool // is
+		recorded bool // the server has a record of what was lost
+		more     int  // orders are issued before the agent is told
+	}{
+		{"the server goes on", true, true, true, 1},
+		{"the server goes on, the agent is away", true, false, true, 1},
+		{"a new disk of the broker's", false, true, true, 2},
+		{"all disks are new", false, true, false, 2},
+		{"all disks are new, the agent is away", false, false, false, 2},
+		{"all disks are new, the agent is away for as many orders", false, false, false, 20},
+		{"all disks are new, the agent is away for more orders", false, false, false, 30},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t)
+			l, err := ledger.Open(t.TempDir() + "/fleet.db")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var m *member
+			begin := func() {
+				m = b.server("one", func(o *ServerOptions) {
+					o.Alone = true
+					if c.recorded || o.Ledger == nil {
+						o.Ledger = l
+					}
+				})
+				m.candidate(nil)
+				until(t, "it leads", m.Leads)
+			}
+			var want []string
+			issue := func(n int) {
+				t.Helper()
+				ms := orderIDs(len(want), len(want)+n)
+				for _, o := range ms {
+					want = append(want, o.ID)
+				}
+				if err := m.Issue(t.Context(), ms); err != nil {
+					t.Fatal(err)
+				}
+			}
+			begin()
+			agent := b.enrolled(m, "001")
+			var at fleet.Place
+			var done []string
+			var h *hand
+			arrives := func() {
+				h = newHand(t, agent, func(o *AgentOptions) {
+					o.At, o.SetAt = at, func(now fleet.Place, _ bool) error { at = now; return nil }
+				})
+				until(t, "the agent is in step", h.Synced)
+			}
+			told := func() {
+				t.Helper()
+				until(t, "the agent is told everything", func() bool { return h.done() == strings.Join(want[len(done):], " ") })
+			}
+			arrives()
+			issue(20)
+			told()
+			if !c.agent {
+				h.leave()
+				done = want
+			}
+			m.anew(fleet.OrderStream)
+			if c.server {
+				if err := m.nc.ForceReconnect(); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				m.end()
+				begin()
+			}
+			issue(c.more)
+			if !c.agent {
+				arrives()
+			}
+			told()
+			issue(3)
+			told()
+			if head := m.Head(); head != uint64(c.more+3) || h.Cursor() != head {
+				t.Errorf("the log ends at %d, the agent is at %d", head, h.Cursor())
+			}
+			ledger := m.o.Ledger
+			until(t, "the last is on record", func() bool { _, err := ledger.Order(t.Context(), want[len(want)-1]); return err == nil })
+			m.end()
+		})
+	}
+}
+
+// TestBundleRewound: an agent uses the bundle of a server that has lost the ones
+// before, though it bears a lower version, and not an older one that it is told of
+// once more.
+func TestBundleRewound(t *testing.T) {
 	b := newBed(t)
-	l, err := ledger.Open(t.TempDir() + "/fleet.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said diary
-	begin := func() *member {
-		m := b.server("one", func(o *ServerOptions) { o.Ledger, o.Alone, o.Log = l, true, said.logger() })
-		m.candidate(nil)
-		until(t, "it leads", m.Leads)
-		return m
-	}
-	m := begin()
-	issued := 0
-	issue := func(n int) {
+	m := b.server("one")
+	m.candidate(nil)
+	until(t, "it leads", m.Leads)
+	h := newHand(t, b.enrolled(m, "001"))
+	until(t, "the agent is in step", h.Synced)
+	set := func(responses int) {
 		t.Helper()
-		if err := m.Issue(t.Context(), orderIDs(issued, issued+n)); err != nil {
+		if _, err := m.SetBundle(t.Context(), fleet.Bundle{Limits: map[string]fleet.Limit{"": {InForce: responses}}}); err != nil {
 			t.Fatal(err)
 		}
-		issued += n
-		id := fmt.Sprintf("order-%03d", issued-1)
-		until(t, id+" is on record", func() bool { _, err := l.Order(t.Context(), id); return err == nil })
 	}
-	issue(300)
-	if m.Head() != 300 {
-		t.Fatalf("the log ends at %d", m.Head())
-	}
+	set(1)
+	old := *m.bundle.Load()
+	set(2)
+	until(t, "the agent uses it", func() bool { return h.done() == "bundle:1 bundle:2" })
 
-	// A new disk, while the server is away: the stream begins behind them.
-	if err := m.js.DeleteStream(t.Context(), fleet.OrderStream); err != nil {
+	if err := m.state.Delete(t.Context(), bundleKey); err != nil {
 		t.Fatal(err)
 	}
 	m.end()
-	m = begin()
-	issue(2)
-	if m.Head() != 302 {
-		t.Errorf("the log ends at %d, want 302", m.Head())
-	}
-
-	// The end is lost while it is away.
-	m.anew(fleet.OrderStream)
-	m.end()
-	m = begin()
-	issue(1)
-	if m.Head() != 303 {
-		t.Errorf("the log ends at %d, want 303", m.Head())
-	}
-
-	// And while it is at work: the broker cuts it off.
-	m.anew(fleet.OrderStream)
-	if err := m.nc.ForceReconnect(); err != nil {
+	m = b.server("one")
+	m.candidate(nil)
+	until(t, "it leads", m.Leads)
+	if err := m.nc.PublishMsg(message(fleet.LiveSubject(fleet.All), old)); err != nil {
 		t.Fatal(err)
 	}
-	issue(1)
-	if m.Head() != 304 {
-		t.Errorf("the log ends at %d, want 304", m.Head())
-	}
-	if n := said.count("claims to be") + said.count("no server of this fleet signed"); n > 0 {
-		t.Errorf("%d lines about what fills the places", n)
-	}
-	m.end()
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	set(3)
+	until(t, "the agent uses the new one alone", func() bool { return h.done() == "bundle:1 bundle:2 bundle:1" })
 }

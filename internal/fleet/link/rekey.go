@@ -17,20 +17,20 @@ var ErrNewKey = errors.New("this agent has a new key")
 // maxRekeyWait is the longest time between two attempts to bring a new key.
 const maxRekeyWait = 10 * time.Minute
 
-// beginKey makes the key that the order at seq calls for. It is on the disk when
+// beginKey makes the key that the order issued then calls for. It is on the disk when
 // the order counts as dealt with, and before the server hears of it: the server
 // may have it, and the old one be worth nothing soon, though its answer never
 // came. An order that the key in use came of comes again when a crash lost the
 // cursor.
-func (a *Agent) beginKey(seq uint64) error {
-	if seq <= a.o.Credentials.Rotated {
+func (a *Agent) beginKey(issued time.Time) error {
+	if !issued.After(a.o.Credentials.Rotated) {
 		return nil
 	}
 	old, err := a.o.Credentials.PublicKey()
 	if err != nil {
 		return err
 	}
-	if _, err := identity.BeginKey(a.o.Dir, identity.RekeyFile, identity.Pending{For: old, Order: seq}); err != nil {
+	if _, err := identity.BeginKey(a.o.Dir, identity.RekeyFile, identity.Pending{For: old, Ordered: issued}); err != nil {
 		return err
 	}
 	a.wantKey()

@@ -88,15 +88,15 @@ func TestRekey(t *testing.T) {
 	// It stops here, and starts again: the order is dealt with.
 	until(t, "the order is dealt with", func() bool { return h.Cursor() == 5 })
 	h.Close()
-	h = newHand(t, c, at, func(o *AgentOptions) { o.Cursor = 5 })
+	h = newHand(t, c, at, func(o *AgentOptions) { o.At = fleet.Place{Seq: 5} })
 	says(brought(), fleet.RekeyReply{JWT: agent(f.authority, "001", first)})
 	var now *identity.Credentials
 	until(t, "the key is stored", func() bool {
 		now, err = identity.LoadCredentials(dir)
 		return err == nil && now.JWT != c.JWT
 	})
-	if key, err := now.PublicKey(); err != nil || key != first || now.Rotated != 5 {
-		t.Errorf("the key is %s of order %d, %v; want %s of 5", key, now.Rotated, err, first)
+	if key, err := now.PublicKey(); err != nil || key != first || !now.Rotated.Equal(f.signed(5, "001", fleet.KindRotate, fleet.Rotate{}).Issued()) {
+		t.Errorf("the key is %s of the order of %v, %v; want %s of order 5", key, now.Rotated, err, first)
 	}
 
 	// The cursor was lost on the way: the order is there again.

@@ -67,8 +67,7 @@ type Server struct {
 
 	events, orders, receipted jetstream.Stream
 
-	book      book          // of orders
-	floor     atomic.Uint64 // orders had places in the log up to here, on record or in memory
+	book      book // of orders
 	presence  presence
 	bundle    atomic.Pointer[fleet.Signed]
 	version   atomic.Uint64 // of the bundle
@@ -76,6 +75,7 @@ type Server struct {
 	start     time.Time    // what heldUntil counts from: a clock that is never set
 	heldUntil atomic.Int64 // until when nobody else can lead, as nanoseconds after start
 	issuing   sync.Mutex
+	issued    atomic.Pointer[fleet.Place] // the last that this server issued
 }
 
 // Dial connects to the broker and makes sure of the streams. It returns when the
@@ -117,7 +117,6 @@ func Dial(ctx context.Context, o ServerOptions) (_ *Server, err error) {
 	if s.js, err = jetstream.New(s.nc, jetstream.WithPublishAsyncMaxPending(maxInFlight), jetstream.WithPublishAsyncTimeout(patience)); err != nil {
 		return nil, err
 	}
-	s.floor.Store(o.Ledger.Ordered().Seq)
 	if err := s.streams(ctx); err != nil {
 		return nil, err
 	}
@@ -209,7 +208,6 @@ func (s *Server) Run(ctx context.Context) error {
 		"list of agents": s.roster.Watch,
 		"orders":         s.followOrders,
 		"receipts":       s.followReceipts,
-		"log of orders":  s.fillLog,
 		"presence":       s.watchPresence,
 		"removed agents": s.forgetRemoved,
 		"old receipts":   s.pruneLedger,

@@ -43,7 +43,6 @@ func (s *Server) tryStreams(ctx context.Context) (err error) {
 	if s.orders, err = s.stream(ctx, jetstream.StreamConfig{
 		Name: fleet.OrderStream, Description: "orders to the agents", Subjects: []string{fleet.OrderSubject("*")},
 		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
-		FirstSeq:  s.floor.Load() + 1, // see checkOrders
 		RePublish: &jetstream.RePublish{Source: fleet.OrderSubject(">"), Destination: fleet.LiveSubject(">")},
 	}); err != nil {
 		return err
@@ -75,7 +74,6 @@ func (s *Server) stream(ctx context.Context, want jetstream.StreamConfig) (jetst
 	case same(have.CachedInfo().Config, want):
 		return have, nil
 	}
-	want.FirstSeq = have.CachedInfo().Config.FirstSeq // it began then
 	changed, err := s.js.UpdateStream(ctx, want)
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == insufficientStorage {

@@ -28,10 +28,11 @@ func (s *Server) serveSync(ctx context.Context, m *nats.Msg) {
 		s.o.Log.Warn("a stranger asks for orders", "agent", id)
 		return
 	}
-	out, upTo, more, ok := s.book.after(q.After, id, perSync)
+	after := s.book.resume(q.After, q.Issued)
+	out, upTo, more, ok := s.book.after(after, id, perSync)
 	if !ok {
 		var err error
-		if out, upTo, more, err = s.old(ctx, q.After, id); err != nil {
+		if out, upTo, more, err = s.old(ctx, after, id); err != nil {
 			s.o.Log.Warn("an agent cannot be told what it has missed", "agent", id, "error", err)
 			return
 		}
@@ -127,7 +128,8 @@ func (s *Server) join(ctx context.Context, q fleet.JoinRequest) (a fleet.JoinRep
 	if a, err = s.credentials(r); err != nil {
 		return a, err
 	}
-	a.Head = s.book.last()
+	end := s.end()
+	a.Head, a.Issued = end.Seq, later(time.Now(), end.Issued)
 	if fresh {
 		s.o.Log.Info("an agent has joined", "agent", r.ID, "name", r.Name, "host", q.Host)
 		s.tell(Notice{Kind: Joined, Agent: r.ID, Name: r.Name, Words: fmt.Sprintf("agent %s (%s) has joined from %s", r.ID, r.Name, q.Host)})
