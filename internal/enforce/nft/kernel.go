@@ -25,7 +25,16 @@ type kernel struct {
 	generation uint32      // 0: the table has not been looked at yet
 	sets       []set       // that the table has
 	held       map[set]int // about how many elements are in them
+	renewing   int         // how many large transactions more are not tried as plain additions
 }
+
+// A large transaction is tried as a plain addition, which costs a third: many
+// elements at once are new ones, or such as were lost. A refusal costs as much as
+// some ten of them, so that it is not tried again soon after one.
+const (
+	large     = 100
+	afterThat = 100
+)
 
 // look reads the table, and mends it so that it is whole and has a set s.
 func (k *kernel) look(s set) (err error) {
@@ -62,12 +71,21 @@ func (k *kernel) put(s set, elements []*enforce.Member) (err error) {
 				return err
 			}
 		}
-		encodePut(&k.request, k.generation, s, elements, time.Now())
+		plain := len(elements) >= large && k.renewing == 0
+		if plain {
+			encodeAdd(&k.request, k.generation, s, elements, time.Now())
+		} else {
+			encodePut(&k.request, k.generation, s, elements, time.Now())
+			k.renewing = max(k.renewing-1, 0)
+		}
 		err = k.conn.Do(&k.request, nil)
 		switch {
 		case err == nil:
 			k.committed(s, len(elements))
 			return nil
+		case plain && errors.Is(err, unix.EEXIST):
+			k.renewing = afterThat
+			continue
 		case errors.Is(err, unix.ERESTART):
 			err = errBusy
 		case errors.Is(err, unix.ENOENT):

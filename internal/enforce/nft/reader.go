@@ -86,12 +86,31 @@ func (r *reader) find(s set, elements []*enforce.Member, each func(element)) err
 	return nil
 }
 
+// read passes on the elements of a set, by and large: a set that has grown is
+// moved to a larger hash by and by, and a reading of several messages meanwhile
+// repeats elements and leaves out others. Its error is nfnetlink.ErrInterrupted
+// when the kernel noticed.
+func (r *reader) read(s set, each func(element)) error {
+	r.request.Reset()
+	r.request.Message(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, unix.NFPROTO_INET, 0)
+	r.request.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
+	r.request.String(unix.NFTA_SET_ELEM_LIST_SET, s.String())
+	now := time.Now()
+	var malformed error
+	err := r.conn.Do(&r.request, func(m nfnetlink.Message) {
+		malformed = errors.Join(malformed, decode(m, s, now, each))
+	})
+	if malformed != nil {
+		return malformed
+	}
+	return err
+}
+
 // dumps is how often a set is read while it is found to change.
 const dumps = 5
 
-// dump returns all elements of a set. A set that has grown is moved to a larger
-// hash by and by, and a dump of several messages meanwhile repeats elements and
-// leaves out others; then it is read again, and what any reading found counts.
+// dump returns all elements of a set. One whose reading repeats some is read
+// again, and what any reading found counts.
 func (r *reader) dump(s set) ([]element, error) {
 	type found struct {
 		until   time.Time
@@ -99,23 +118,16 @@ func (r *reader) dump(s set) ([]element, error) {
 	}
 	all := make(map[netip.Prefix]found)
 	for reading := range dumps {
-		r.request.Reset()
-		r.request.Message(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, unix.NFPROTO_INET, 0)
-		r.request.String(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
-		r.request.String(unix.NFTA_SET_ELEM_LIST_SET, s.String())
-		repeated, now := false, time.Now()
-		var malformed error
-		err := r.conn.Do(&r.request, func(m nfnetlink.Message) {
-			malformed = errors.Join(malformed, decode(m, s, now, func(e element) {
-				f, known := all[e.prefix]
-				repeated = repeated || known && f.reading == reading
-				all[e.prefix] = found{until: e.until, reading: reading}
-			}))
+		repeated := false
+		err := r.read(s, func(e element) {
+			f, known := all[e.prefix]
+			repeated = repeated || known && f.reading == reading
+			all[e.prefix] = found{until: e.until, reading: reading}
 		})
 		if errors.Is(err, nfnetlink.ErrInterrupted) {
 			repeated, err = true, nil
 		}
-		if err = errors.Join(err, malformed); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("listing set %s: %w", s, err)
 		}
 		if !repeated {
