@@ -55,7 +55,7 @@ type loop struct {
 	opened                bool      // orders are taken
 	done                  []*batch  // whose results are not settled yet
 	unsettled             int       // jobs in them
-	sinceRest             int       // jobs done since the last rest
+	sinceRest             int       // jobs done and effects listed since the last rest
 	settled               time.Time // when the last was
 	doneSince             time.Time
 	isReady               bool
@@ -153,7 +153,7 @@ func (x *Executor) cycle() {
 	x.takeRest()
 }
 
-// A rest is worth it after so many jobs, and when nothing was done for so long.
+// A rest is worth it after so many jobs and listed effects, and when nothing was done for so long.
 const (
 	restAfter = 10_000
 	restCalm  = 2 * time.Second

@@ -128,6 +128,7 @@ func (x *Executor) compare(a *listing) {
 	x.lists--
 	touched := l.touched
 	l.touched = nil
+	x.sinceRest += len(a.effects)
 	if len(l.waiting) > 0 {
 		next := l.waiting[0]
 		l.waiting = l.waiting[1:]

@@ -32,11 +32,18 @@ func TestRestAfterMuch(t *testing.T) {
 		if n := rests.Load(); n != 1 {
 			t.Errorf("%d rests after a burst", n)
 		}
-		if _, err := h.x.Undo(context.Background(), Selection{All: true}, "uid 0", nil); err != nil {
+		if _, err := h.x.Reconcile(context.Background(), false); err != nil {
 			t.Error(err)
 		}
 		h.sleep(2 * restCalm)
 		if n := rests.Load(); n != 2 {
+			t.Errorf("%d rests after all was listed", n)
+		}
+		if _, err := h.x.Undo(context.Background(), Selection{All: true}, "uid 0", nil); err != nil {
+			t.Error(err)
+		}
+		h.sleep(2 * restCalm)
+		if n := rests.Load(); n != 3 {
 			t.Errorf("%d rests after a burst and its undo", n)
 		}
 	})
