@@ -171,58 +171,16 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 		}()
 	}
 	for {
-		q, err := fleet.Encode(fleet.SyncRequest{After: after, Issued: a.admitted, Bundle: a.version.Load()})
+		r, err := a.request(ctx, after)
 		if err != nil {
 			return err
 		}
-		before := time.Now()
-		rctx, cancel := context.WithTimeout(ctx, patience)
-		a.asking.Store(&cancel)
-		m, err := a.nc.RequestWithContext(rctx, fleet.SyncSubject(id), q)
-		cancel()
-		if err != nil {
-			return err
-		}
-		var r fleet.SyncReply
-		if err := fleet.Decode(m.Data, &r); err != nil {
-			return err
-		}
-		if r.Error != "" {
-			return errors.New(r.Error)
-		}
-		now := time.Now()
-		a.skew = r.Now.Sub(before.Add(now.Sub(before) / 2))
-		if a.skew.Abs() <= now.Sub(before)/2 {
-			a.skew = 0 // the way of the question explains it
-		}
-		var es []fleet.Envelope
-		if r.Bundle != nil {
-			if e, err := fleet.Open(*r.Bundle, a.o.Credentials.OrderKeys, id); err != nil {
-				a.o.Log.Error("a bundle that claims to be the server's is refused", "error", err)
-			} else if e.Kind != fleet.KindBundle || e.Seq != 0 {
-				a.o.Log.Error("what comes in the place of a bundle is refused", "kind", e.Kind, "sequence", e.Seq)
-			} else {
-				es = append(es, e)
-			}
-		}
-		for _, s := range r.Orders {
-			e, err := fleet.Open(s, a.o.Credentials.OrderKeys, id)
-			switch {
-			case err != nil:
-				a.o.Log.Error("an order that claims to be the server's is refused", "error", err)
-			case e.Seq <= after && !a.anew(&e):
-				a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
-			default:
-				if e.Seq <= after {
-					a.begin(&e)
-				}
-				after = e.Seq
-				if e.Seq > a.had(e.To) { // else it came past the one that was missing
-					a.admit(&e)
-					es = append(es, e)
-					if hearing && r.Now.Sub(e.Issued) > min(a.o.Recheck/2, onItsWay) {
-						unheard++
-					}
+		es, upTo := a.missed(&r, after)
+		after = upTo
+		if hearing {
+			for i := range es {
+				if e := &es[i]; e.Seq > 0 && r.Now.Sub(e.Issued) > min(a.o.Recheck/2, onItsWay) {
+					unheard++
 				}
 			}
 		}
@@ -239,22 +197,88 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 				a.tell() // with the new cursor
 				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)
 			}
-			if unheard > 0 {
-				if err := a.listen(); err != nil {
-					return err
-				}
-				a.ask() // for what came before that took effect
-				a.o.Log.Warn("the broker did not pass on orders; subscribed to them anew", "orders", unheard)
-			}
-			if a.admitted.Before(a.wanted) {
-				return errBehind
-			}
-			return nil
+			break
 		}
 		if len(r.Orders) == 0 {
 			return errors.New("the server says that there is more, and gives nothing")
 		}
 	}
+	if unheard > 0 {
+		if err := a.listen(); err != nil {
+			return err
+		}
+		a.ask() // for what came before that took effect
+		a.o.Log.Warn("the broker did not pass on orders; subscribed to them anew", "orders", unheard)
+	}
+	if a.admitted.Before(a.wanted) {
+		return errBehind
+	}
+	return nil
+}
+
+// request asks the server once, and learns how far its clock is off.
+func (a *Agent) request(ctx context.Context, after uint64) (r fleet.SyncReply, err error) {
+	q, err := fleet.Encode(fleet.SyncRequest{After: after, Issued: a.admitted, Bundle: a.version.Load()})
+	if err != nil {
+		return r, err
+	}
+	before := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	a.asking.Store(&cancel)
+	m, err := a.nc.RequestWithContext(ctx, fleet.SyncSubject(a.o.Credentials.ID), q)
+	if err != nil {
+		return r, err
+	}
+	if err := fleet.Decode(m.Data, &r); err != nil {
+		return r, err
+	}
+	if r.Error != "" {
+		return r, errors.New(r.Error)
+	}
+	now := time.Now()
+	a.skew = r.Now.Sub(before.Add(now.Sub(before) / 2))
+	if a.skew.Abs() <= now.Sub(before)/2 {
+		a.skew = 0 // the way of the question explains it
+	}
+	return r, nil
+}
+
+// missed opens what a server answered, and returns what is new of it and the
+// sequence to go on after.
+func (a *Agent) missed(r *fleet.SyncReply, after uint64) (es []fleet.Envelope, upTo uint64) {
+	id := a.o.Credentials.ID
+	if r.Bundle != nil {
+		if e, err := fleet.Open(*r.Bundle, a.o.Credentials.OrderKeys, id); err != nil {
+			a.o.Log.Error("a bundle that claims to be the server's is refused", "error", err)
+		} else if e.Kind != fleet.KindBundle || e.Seq != 0 {
+			a.o.Log.Error("what comes in the place of a bundle is refused", "kind", e.Kind, "sequence", e.Seq)
+		} else {
+			es = append(es, e)
+		}
+	}
+	for _, s := range r.Orders {
+		e, err := fleet.Open(s, a.o.Credentials.OrderKeys, id)
+		switch {
+		case err != nil:
+			a.o.Log.Error("an order that claims to be the server's is refused", "error", err)
+			continue
+		case e.Seq == 0 || e.Kind == fleet.KindBundle:
+			a.o.Log.Error("what comes in the place of an order is refused", "kind", e.Kind, "sequence", e.Seq)
+			continue
+		case e.Seq <= after && !a.anew(&e):
+			a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
+			continue
+		case e.Seq <= after:
+			a.begin(&e)
+		}
+		after = e.Seq
+		if e.Seq > a.had(e.To) { // else it came past the one that was missing
+			a.admit(&e)
+			es = append(es, e)
+		}
+	}
+	return es, after
 }
 
 // carry deals with messages in their order: orders that follow each other go to

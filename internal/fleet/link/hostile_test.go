@@ -209,6 +209,17 @@ func seal(t *testing.T, s *fleet.Signer, seq uint64, to string, kind fleet.Kind,
 	return out
 }
 
+// placeless is what the servers once signed, long after all orders, that stands
+// outside the log.
+func (f *forger) placeless(to string, kind fleet.Kind, body any) fleet.Signed {
+	f.t.Helper()
+	s, err := f.signer.Seal(fleet.Envelope{To: to, Kind: kind, Issued: time.Now(), Body: encode(body)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return s
+}
+
 func (f *forger) order(seq uint64, to string) fleet.Signed {
 	return f.signed(seq, to, fleet.KindOrder, riposte.Order{ID: fmt.Sprint(seq)})
 }
@@ -308,6 +319,9 @@ func TestHostileBroker(t *testing.T) {
 	ask("an answer for another", "addressed to another host", one(f.order(high, "002")))
 	ask("an answer with what was done", "was here before", one(f.undo(2, "001")))
 	ask("an undo in the place of a bundle", "in the place of a bundle", func() fleet.SyncReply { s := f.undo(2, "001"); return fleet.SyncReply{Bundle: &s} }())
+	// (All that has no place is issued later than what has been done.)
+	ask("a bundle in the place of an order", "in the place of an order", one(f.placeless(fleet.All, fleet.KindBundle, fleet.Bundle{Version: 8})))
+	ask("an undo that has no place", "in the place of an order", one(f.placeless("001", fleet.KindUndo, fleet.Undo{ID: "forged", All: true})))
 	ask("a bundle with another's key", "not pinned", func() fleet.SyncReply {
 		s := seal(t, stranger, 0, fleet.All, fleet.KindBundle, fleet.Bundle{Version: 7})
 		return fleet.SyncReply{Bundle: &s}
