@@ -199,6 +199,20 @@ func (f *forger) signed(seq uint64, to string, kind fleet.Kind, body any) fleet.
 	return seal(f.t, f.signer, seq, to, kind, body)
 }
 
+// newStranger signs with a key that nobody pins.
+func newStranger(t *testing.T) *fleet.Signer {
+	t.Helper()
+	seed, _, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := fleet.NewSigner(seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // seal signs what was issued a second after what stands before it.
 func seal(t *testing.T, s *fleet.Signer, seq uint64, to string, kind fleet.Kind, body any) fleet.Signed {
 	t.Helper()
@@ -246,14 +260,7 @@ func TestHostileBroker(t *testing.T) {
 	until(t, "the agent has asked", h.Synced)
 	all, mine := fleet.LiveSubject(fleet.All), fleet.LiveSubject("001")
 
-	seed, _, err := identity.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger, err := fleet.NewSigner(seed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stranger := newStranger(t)
 
 	// What is genuine is done.
 	f.says(all, f.order(1, fleet.All), 0)

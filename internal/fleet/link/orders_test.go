@@ -9,7 +9,6 @@ import (
 
 	"riposte"
 	"riposte/internal/fleet"
-	"riposte/internal/fleet/identity"
 )
 
 // TestIssueAfterTakeOver: what a leader had issued when it died is not issued
@@ -107,14 +106,7 @@ func TestIssuedLater(t *testing.T) {
 	m.candidate(nil)
 	until(t, "it leads", m.Leads)
 	ahead := time.Now().Add(time.Hour)
-	seed, _, err := identity.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger, err := fleet.NewSigner(seed)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stranger := newStranger(t)
 	put := func(s *fleet.Signer) {
 		t.Helper()
 		seq := m.Head() + 1
