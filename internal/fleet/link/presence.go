@@ -198,7 +198,7 @@ func (s *Server) heard(m *nats.Msg, now time.Time) {
 	}
 	back := h.Quiet
 	confirm := p.Key != "" && p.Key == r.Key && r.Pending(now)
-	h.State, h.Seen, h.Head, h.Quiet = p, now, s.book.lastFor(id), false
+	*h = Host{Record: r, State: p, Seen: now, Head: s.book.lastFor(id)}
 	s.presence.mu.Unlock()
 	if confirm { // it uses its new key: the old one has had its time
 		s.confirm(id)
@@ -234,8 +234,8 @@ func (s *Server) silent(now time.Time) {
 	for id, h := range s.presence.hosts {
 		if !h.Quiet && now.Sub(h.Seen) > s.patienceWith(h) {
 			h.Quiet = true
-			out = append(out, Notice{Kind: Silent, Agent: id, Name: h.State.Name, Address: h.State.Address, At: now,
-				Words: fmt.Sprintf("agent %s (%s) has been silent since %s", id, h.State.Name, h.Seen.UTC().Format(time.RFC3339))})
+			out = append(out, Notice{Kind: Silent, Agent: id, Name: h.Name, Address: address(h.Record, h.State), At: now,
+				Words: fmt.Sprintf("agent %s (%s) has been silent since %s", id, h.Name, h.Seen.UTC().Format(time.RFC3339))})
 		}
 	}
 	s.presence.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"riposte/internal/fleet"
+	"riposte/internal/fleet/identity"
 )
 
 // TestSilent: an agent is silent after the time that is set, and not before it
@@ -30,13 +31,16 @@ func TestSilent(t *testing.T) {
 		seen := time.Now()
 		s := &Server{o: ServerOptions{Silent: c.silent, Alone: true, Told: func(n Notice) { told = append(told, n) }, Log: slog.New(slog.DiscardHandler)}}
 		s.leading.Store(true)
-		s.presence.hosts = map[string]*Host{"001": {Seen: seen, State: fleet.Presence{Beat: c.beat}}}
+		s.presence.hosts = map[string]*Host{"001": {
+			Record: identity.Record{Name: "web-01", Address: "192.0.2.1"}, Seen: seen,
+			State: fleet.Presence{Beat: c.beat, Name: "db-01", Address: "192.0.2.2"}, // in whose name it speaks is not its own affair
+		}}
 		s.silent(seen.Add(c.want))
 		if len(told) > 0 || !s.Present("001") {
 			t.Errorf("%v, one beat each %v: silent after %v", c.silent, c.beat, c.want)
 		}
 		s.silent(seen.Add(c.want + 1))
-		if len(told) != 1 || told[0].Kind != Silent || s.Present("001") {
+		if len(told) != 1 || told[0].Kind != Silent || told[0].Name != "web-01" || told[0].Address != "192.0.2.1" || s.Present("001") {
 			t.Errorf("%v, one beat each %v: not silent after %v", c.silent, c.beat, c.want)
 		}
 	}
