@@ -314,3 +314,37 @@ func TestBundleRewound(t *testing.T) {
 	set(3)
 	until(t, "the agent uses the new one alone", func() bool { return h.done() == "bundle:1 bundle:2 bundle:1" })
 }
+
+// TestStreamsVanish: a server whose streams are deleted while it is at work makes
+// them again, and the fleet goes on.
+func TestStreamsVanish(t *testing.T) {
+	b := newBed(t)
+	m := b.server("one")
+	m.candidate(nil)
+	until(t, "it leads", m.Leads)
+	h := newHand(t, b.enrolled(m, "001"))
+	until(t, "the agent is in step", h.Synced)
+	if err := m.Issue(t.Context(), orderIDs(0, 3)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "they are done", func() bool { return h.done() == "order-000 order-001 order-002" })
+	for _, name := range []string{fleet.EventStream, fleet.OrderStream, fleet.ReceiptStream} {
+		if err := m.js.DeleteStream(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Issue(t.Context(), orderIDs(3, 5)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "they are done", func() bool { return h.done() == "order-000 order-001 order-002 order-003 order-004" })
+	until(t, "events are stored", func() bool {
+		_, err := m.js.Publish(t.Context(), fleet.EventSubject("001"), m.pack(1, 1, "x"))
+		return err == nil
+	})
+	until(t, "receipts are taken", func() bool {
+		_, err := m.js.Stream(t.Context(), fleet.ReceiptStream)
+		return err == nil
+	})
+	m.tells("001", applied("order-003", time.Now()))
+	until(t, "they are on record", func() bool { return m.onRecord() == "order-003@001" })
+}

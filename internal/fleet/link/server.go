@@ -209,6 +209,7 @@ func (s *Server) Run(ctx context.Context) error {
 		"orders":         s.followOrders,
 		"receipts":       s.followReceipts,
 		"presence":       s.watchPresence,
+		"streams":        s.keepStreams,
 		"removed agents": s.forgetRemoved,
 		"old receipts":   s.pruneLedger,
 		"bundle":         s.followBundle,

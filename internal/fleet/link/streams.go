@@ -29,34 +29,56 @@ func (s *Server) streams(ctx context.Context) error {
 }
 
 func (s *Server) tryStreams(ctx context.Context) (err error) {
-	var maxOrders int64 = maxOrders
-	if s.o.Room > 0 {
-		maxOrders = min(maxOrders, s.o.Room/8)
-	}
-	if s.events, err = s.stream(ctx, jetstream.StreamConfig{
-		Name: fleet.EventStream, Description: "events of the agents, until they are judged", Subjects: []string{fleet.EventSubject("*")},
-		MaxBytes: s.o.MaxEvents, Discard: jetstream.DiscardNew, Duplicates: duplicates, Replicas: s.o.Replicas,
-		MaxMsgSize: maxStored, AllowDirect: true,
-	}); err != nil {
-		return err
-	}
-	if s.orders, err = s.stream(ctx, jetstream.StreamConfig{
-		Name: fleet.OrderStream, Description: "orders to the agents", Subjects: []string{fleet.OrderSubject("*")},
-		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
-		RePublish: &jetstream.RePublish{Source: fleet.OrderSubject(">"), Destination: fleet.LiveSubject(">")},
-	}); err != nil {
-		return err
-	}
-	if s.receipted, err = s.stream(ctx, jetstream.StreamConfig{
-		Name: fleet.ReceiptStream, Description: "what the agents did", Subjects: []string{fleet.ReceiptSubject("*")},
-		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
-	}); err != nil {
-		return err
+	for i, to := range []*jetstream.Stream{&s.events, &s.orders, &s.receipted} {
+		if *to, err = s.stream(ctx, s.wanted()[i]); err != nil {
+			return err
+		}
 	}
 	s.state, err = identity.Bucket(ctx, s.js, jetstream.KeyValueConfig{
 		Bucket: fleet.StateBucket, Description: "who leads, and how far", Replicas: s.o.Replicas,
 	})
 	return err
+}
+
+// wanted is what this version wants of the streams of events, orders and receipts.
+func (s *Server) wanted() []jetstream.StreamConfig {
+	var maxOrders int64 = maxOrders
+	if s.o.Room > 0 {
+		maxOrders = min(maxOrders, s.o.Room/8)
+	}
+	return []jetstream.StreamConfig{{
+		Name: fleet.EventStream, Description: "events of the agents, until they are judged", Subjects: []string{fleet.EventSubject("*")},
+		MaxBytes: s.o.MaxEvents, Discard: jetstream.DiscardNew, Duplicates: duplicates, Replicas: s.o.Replicas,
+		MaxMsgSize: maxStored, AllowDirect: true,
+	}, {
+		Name: fleet.OrderStream, Description: "orders to the agents", Subjects: []string{fleet.OrderSubject("*")},
+		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
+		RePublish: &jetstream.RePublish{Source: fleet.OrderSubject(">"), Destination: fleet.LiveSubject(">")},
+	}, {
+		Name: fleet.ReceiptStream, Description: "what the agents did", Subjects: []string{fleet.ReceiptSubject("*")},
+		MaxBytes: maxOrders, MaxAge: keepOrders, Duplicates: duplicates, Replicas: s.o.Replicas, MaxMsgSize: maxStored,
+	}}
+}
+
+// missedAfter is how often it is looked whether the streams are there.
+const missedAfter = 2 * time.Second
+
+// keepStreams makes streams again that are gone: somebody has deleted them, or a
+// broker has come back without its disk.
+func (s *Server) keepStreams(ctx context.Context) error {
+	for pause(ctx, missedAfter) == nil {
+		for _, want := range s.wanted() {
+			_, err := s.js.Stream(ctx, want.Name)
+			if !errors.Is(err, jetstream.ErrStreamNotFound) {
+				continue // whoever needs it says what else is wrong
+			}
+			if _, err := s.stream(ctx, want); err != nil {
+				return err
+			}
+			s.o.Log.Warn("the broker had lost a stream; it is made anew", "stream", want.Name)
+		}
+	}
+	return nil
 }
 
 // stream opens a stream, or makes it. One that is as it should be is left alone:
