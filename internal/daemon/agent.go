@@ -144,12 +144,14 @@ func (a *agent) serve(ctx context.Context) error {
 		Presence: a.presence, Beat: a.d.opt.Settings.Fleet.Beat, Analysed: a.analysed(all[judgedPosition]), Log: a.log,
 	}
 	if text := all[ordersPosition]; text != "" {
-		if err := json.Unmarshal([]byte(text), &o.At); err != nil {
+		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+			o.At.Seq = n // of a version that knew no more
+		} else if err := json.Unmarshal([]byte(text), &o.At); err != nil {
 			return fmt.Errorf("the place in the log of orders: %q: %w", text, err)
 		}
 	}
 	if joined := a.credentials.Joined; joined.Issued.After(o.At.Issued) {
-		o.At = joined
+		o.At = joined // nothing was ordered since, or what was noted is of the fleet before
 	}
 	if text := all[receiptsPosition]; text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
