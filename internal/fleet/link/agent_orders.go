@@ -23,7 +23,20 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	wait := minBehind
+	var came []*nats.Msg
 	for {
+		if len(came) > 0 && a.inStep() {
+			if err := a.take(ctx, came); err != nil {
+				return err
+			}
+			came = nil
+		}
+		// What comes over a new connection waits until it is known what was missed:
+		// dealt with first, it would stand for all that was issued before it.
+		live := a.live
+		if len(came) > 0 || !a.inStep() {
+			live = nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -52,16 +65,18 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 				retry.Reset(time.Second)
 				a.o.Log.Warn("the server cannot be asked for orders", "error", err)
 			}
-			a.overlap = len(a.live)
+			a.overlap = len(came) + len(a.live)
 		case <-a.refused.due():
 			a.refused.tell()
-		case m := <-a.live:
-			if err := a.take(ctx, a.gather(m)); err != nil {
-				return err
-			}
+		case m := <-live:
+			came = a.gather(m)
 		}
 	}
 }
+
+// inStep reports whether all that was issued before this connection was made is
+// dealt with.
+func (a *Agent) inStep() bool { return a.told && a.nc.Stats().Reconnects == a.over }
 
 // How soon an agent asks again that was told less than it has heard of.
 const (
@@ -160,6 +175,7 @@ func (a *Agent) begin(e *fleet.Envelope) {
 func (a *Agent) sync(ctx context.Context) (err error) {
 	id := a.o.Credentials.ID
 	after := a.Cursor()
+	over := a.nc.Stats().Reconnects
 	hearing := a.synced.Load() && !a.lost.Load() && len(a.live) == 0 // nothing should be missing but what was issued just now
 	unheard := 0
 	if a.lost.Swap(false) {
@@ -193,6 +209,7 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 			for _, to := range []string{fleet.All, id} {
 				a.seen[to] = max(a.seen[to], a.Cursor())
 			}
+			a.told, a.over = true, over
 			if !a.synced.Swap(true) {
 				a.tell() // with the new cursor
 				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)

@@ -398,6 +398,27 @@ func TestMissed(t *testing.T) {
 	}
 }
 
+// TestMissedAndHeard: what comes over a new connection does not stand for what was
+// issued before it and was missed.
+func TestMissedAndHeard(t *testing.T) {
+	f := newForger(t)
+	h := newHand(t, credentials(t, f.authority, "001", f.url))
+	until(t, "the agent has asked", h.Synced)
+	f.says(fleet.LiveSubject("001"), f.order(1, "001"), 0)
+	until(t, "what came is done", func() bool { return h.done() == "1" })
+
+	log := []fleet.Signed{f.order(2, "001"), f.order(3, fleet.All)}
+	f.answers(fleet.SyncReply{Error: "not yet"})
+	if err := h.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the server cannot be asked", func() bool { return h.diary.count("not yet") > 0 })
+	f.says(fleet.LiveSubject(fleet.All), log[1], 0) // 2 was issued while it was away
+	until(t, "the agent hears it", func() bool { return len(h.live) > 0 || h.done() != "1" })
+	f.answers(fleet.SyncReply{Orders: log})
+	until(t, "all is done, in its order", func() bool { return h.done() == "1 2 3" })
+}
+
 // TestHostileAgent: whatever an agent sends, the others are served, what it says
 // of others is taken as said of itself, and the server says what it refused.
 func TestHostileAgent(t *testing.T) {
