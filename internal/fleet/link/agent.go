@@ -80,7 +80,6 @@ type Agent struct {
 	cursor      atomic.Uint64 // the sequence of at, for others to read
 	at          fleet.Place   // how far orders are dealt with
 	admitted    time.Time     // when the newest order was issued that was let in
-	wanted      time.Time     // when one was issued that was left out, for what is before it is missing
 	version     atomic.Uint64
 	made        time.Time // when the bundle was made
 	bundleError atomic.Pointer[string]

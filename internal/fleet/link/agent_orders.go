@@ -22,7 +22,6 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 	a.ask()
 	retry := time.NewTimer(0)
 	defer retry.Stop()
-	wait := minBehind
 	var came []*nats.Msg
 	for {
 		if len(came) > 0 && a.inStep() {
@@ -49,13 +48,9 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 			}
 			switch err := a.sync(ctx); {
 			case err == nil:
-				wait = minBehind
 				retry.Reset(a.o.Recheck*3/4 + rand.N(a.o.Recheck/2)) // not all agents at once
 			case ctx.Err() != nil:
 				return nil
-			case errors.Is(err, errBehind):
-				retry.Reset(wait)
-				wait = min(2*wait, maxBehind)
 			case errors.Is(err, context.Canceled): // the connection is a new one: it is asked at once
 				a.synced.Store(false)
 				retry.Reset(time.Second)
@@ -77,16 +72,6 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 // inStep reports whether all that was issued before this connection was made is
 // dealt with.
 func (a *Agent) inStep() bool { return a.told && a.nc.Stats().Reconnects == a.over }
-
-// How soon an agent asks again that was told less than it has heard of.
-const (
-	minBehind = 50 * time.Millisecond
-	maxBehind = 10 * time.Second
-)
-
-// errBehind means that a server answered that does not have yet what the broker
-// has passed on.
-var errBehind = errors.New("the server does not have the newest orders yet")
 
 // gather takes along what has arrived meanwhile.
 func (a *Agent) gather(m *nats.Msg) []*nats.Msg {
@@ -132,7 +117,6 @@ func (a *Agent) take(ctx context.Context, ms []*nats.Msg) error {
 		}
 		if last, err := strconv.ParseUint(m.Header.Get("Nats-Last-Sequence"), 10, 64); err != nil || last > seen || e.Seq <= seen {
 			a.lost.Store(true)
-			a.wanted = e.Issued
 			a.ask() // what was missed comes before this, with this
 			break
 		}
@@ -227,9 +211,6 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 		a.ask() // for what came before that took effect
 		a.o.Log.Warn("the broker did not pass on orders; subscribed to them anew", "orders", unheard)
 	}
-	if a.admitted.Before(a.wanted) {
-		return errBehind
-	}
 	return nil
 }
 
@@ -283,11 +264,11 @@ func (a *Agent) missed(r *fleet.SyncReply, after uint64) (es []fleet.Envelope, u
 		case e.Seq == 0 || e.Kind == fleet.KindBundle:
 			a.o.Log.Error("what comes in the place of an order is refused", "kind", e.Kind, "sequence", e.Seq)
 			continue
-		case e.Seq <= after && !a.anew(&e):
+		case e.Seq <= max(after, a.had(e.To)) && a.anew(&e):
+			a.begin(&e)
+		case e.Seq <= after:
 			a.o.Log.Warn("an order that was here before is left out", "sequence", e.Seq)
 			continue
-		case e.Seq <= after:
-			a.begin(&e)
 		}
 		after = e.Seq
 		if e.Seq > a.had(e.To) { // else it came past the one that was missing

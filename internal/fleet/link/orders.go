@@ -365,6 +365,24 @@ func (s *Server) catchUp(ctx context.Context) error {
 	return s.book.reach(ctx, info.State.LastSeq)
 }
 
+// current waits until all that the broker had when it was called is at hand: an
+// agent takes the answer for all that was issued before it listened. Those who
+// call meanwhile share one look.
+func (s *Server) current(ctx context.Context) error {
+	asked := s.asked.Add(1)
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	if s.looked >= asked {
+		return nil // one look began after this was asked
+	}
+	begun := s.asked.Load()
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	s.looked = begun
+	return nil
+}
+
 // end is the end of the log at hand. When it was issued counts only if a server
 // said so: what is issued next is issued later.
 func (s *Server) end() fleet.Place {

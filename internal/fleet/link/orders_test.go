@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -132,5 +133,31 @@ func TestIssuedLater(t *testing.T) {
 	}
 	if last := m.book.lastEntry(); !last.issued.Equal(ahead.Add(3)) {
 		t.Errorf("issued at %v, want %v", last.issued, ahead.Add(3))
+	}
+}
+
+// TestCurrent: who is told what it has missed is told of all that the broker had
+// when it asked, whoever issued it.
+func TestCurrent(t *testing.T) {
+	b := newBed(t)
+	one, two := b.server("one"), b.server("two")
+	one.candidate(nil)
+	until(t, "one leads", one.Leads)
+	for i := range 100 {
+		if err := one.Issue(t.Context(), orderIDs(i, i+1)); err != nil {
+			t.Fatal(err)
+		}
+		var calls sync.WaitGroup
+		for range 4 {
+			calls.Go(func() {
+				if err := two.current(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if head := two.Head(); head != uint64(i+1) {
+					t.Errorf("the log ends at %d, at hand are %d", i+1, head)
+				}
+			})
+		}
+		calls.Wait()
 	}
 }

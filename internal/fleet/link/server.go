@@ -75,6 +75,9 @@ type Server struct {
 	start     time.Time    // what heldUntil counts from: a clock that is never set
 	heldUntil atomic.Int64 // until when nobody else can lead, as nanoseconds after start
 	issuing   sync.Mutex
+	asked     atomic.Uint64 // calls of current
+	looking   sync.Mutex
+	looked    uint64                      // which of them a look was for
 	issued    atomic.Pointer[fleet.Place] // the last that this server issued
 }
 

@@ -28,6 +28,11 @@ func (s *Server) serveSync(ctx context.Context, m *nats.Msg) {
 		s.o.Log.Warn("a stranger asks for orders", "agent", id)
 		return
 	}
+	if err := s.current(ctx); err != nil {
+		s.o.Log.Warn("an agent cannot be told what it has missed", "agent", id, "error", err)
+		s.reply(m, fleet.SyncReply{Error: "the log of orders cannot be read"})
+		return
+	}
 	after := s.book.resume(q.After, q.Issued)
 	out, upTo, more, ok := s.book.after(after, id, perSync)
 	if !ok {
