@@ -31,9 +31,10 @@ func TestBreaker(t *testing.T) {
 	if n := strings.Count(r.read("log/alerts.json"), `"id":"599"`); n != 1 {
 		t.Errorf("%d alerts that the breaker opened, want 1", n)
 	}
-	history := r.run("history")
-	if done, refused := strings.Count(history, " verified "), strings.Count(history, " refused   "); done != 20 || refused != 10 {
-		t.Errorf("%d were blocked and %d refused, want 20 and 10:\n%s", done, refused, history)
+	count := func(outcome string) int { return strings.Count(r.run("history"), outcome) }
+	eventually(t, 20*time.Second, "30 receipts", func() bool { return count(" verified ")+count(" refused   ") >= 30 })
+	if done, refused := count(" verified "), count(" refused   "); done != 20 || refused != 10 {
+		t.Errorf("%d were blocked and %d refused, want 20 and 10:\n%s", done, refused, r.run("history"))
 	}
 	eventually(t, 20*time.Second, "what was blocked is undone on time", func() bool { return strings.Contains(r.run("list"), "nothing is in force") })
 	eventually(t, 20*time.Second, "the breaker is closed", func() bool { return !strings.Contains(r.run("status"), "the breaker opened") })
