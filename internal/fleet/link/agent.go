@@ -92,8 +92,8 @@ type Agent struct {
 	lost        atomic.Bool                        // something before the cursor may be missing
 	overlap     int                                // live messages that may be in the last answer, too
 	synced      atomic.Bool
-	told        bool          // it has been told what it had missed,
-	over        uint64        // over this connection, by its number
+	caughtUp    bool          // it has been told what it had missed,
+	connection  uint64        // over this connection, by its number
 	news        chan struct{} // a sign of life is due now
 	rekey       chan struct{} // a new key is to be brought now
 	refused     *refusals

@@ -71,7 +71,7 @@ func (a *Agent) takeOrders(ctx context.Context) error {
 
 // inStep reports whether all that was issued before this connection was made is
 // dealt with.
-func (a *Agent) inStep() bool { return a.told && a.nc.Stats().Reconnects == a.over }
+func (a *Agent) inStep() bool { return a.caughtUp && a.nc.Stats().Reconnects == a.connection }
 
 // gather takes along what has arrived meanwhile.
 func (a *Agent) gather(m *nats.Msg) []*nats.Msg {
@@ -159,7 +159,7 @@ func (a *Agent) begin(e *fleet.Envelope) {
 func (a *Agent) sync(ctx context.Context) (err error) {
 	id := a.o.Credentials.ID
 	after := a.Cursor()
-	over := a.nc.Stats().Reconnects
+	connection := a.nc.Stats().Reconnects
 	hearing := a.synced.Load() && !a.lost.Load() && len(a.live) == 0 // nothing should be missing but what was issued just now
 	unheard := 0
 	if a.lost.Swap(false) {
@@ -193,7 +193,7 @@ func (a *Agent) sync(ctx context.Context) (err error) {
 			for _, to := range []string{fleet.All, id} {
 				a.seen[to] = max(a.seen[to], a.Cursor())
 			}
-			a.told, a.over = true, over
+			a.caughtUp, a.connection = true, connection
 			if !a.synced.Swap(true) {
 				a.tell() // with the new cursor
 				a.o.Log.Info("connected to the server", "orders_missed", len(r.Orders), "head", r.Head)

@@ -116,6 +116,18 @@ func newHand(t *testing.T, c *identity.Credentials, change ...func(*AgentOptions
 	return h
 }
 
+// pair is a server that leads and an agent in step with it.
+func pair(t *testing.T, change ...func(*AgentOptions)) (*bed, *member, *hand) {
+	t.Helper()
+	b := newBed(t)
+	m := b.server("one")
+	m.candidate(nil)
+	until(t, "it leads", m.Leads)
+	h := newHand(t, b.enrolled(m, "001"), change...)
+	until(t, "the agent is in step", h.Synced)
+	return b, m, h
+}
+
 // forger is a broker that was taken over: it has the certificate, knows nobody
 // and lets in everybody, and has heard what the servers once signed.
 type forger struct {

@@ -284,12 +284,7 @@ func TestOrdersRewound(t *testing.T) {
 // before, though it bears a lower version, and not an older one that it is told of
 // once more.
 func TestBundleRewound(t *testing.T) {
-	b := newBed(t)
-	m := b.server("one")
-	m.candidate(nil)
-	until(t, "it leads", m.Leads)
-	h := newHand(t, b.enrolled(m, "001"))
-	until(t, "the agent is in step", h.Synced)
+	b, m, h := pair(t)
 	set := func(responses int) {
 		t.Helper()
 		if _, err := m.SetBundle(t.Context(), fleet.Bundle{Limits: map[string]fleet.Limit{"": {InForce: responses}}}); err != nil {
@@ -318,12 +313,7 @@ func TestBundleRewound(t *testing.T) {
 // TestStreamsVanish: a server whose streams are deleted while it is at work makes
 // them again, and the fleet goes on.
 func TestStreamsVanish(t *testing.T) {
-	b := newBed(t)
-	m := b.server("one")
-	m.candidate(nil)
-	until(t, "it leads", m.Leads)
-	h := newHand(t, b.enrolled(m, "001"))
-	until(t, "the agent is in step", h.Synced)
+	_, m, h := pair(t)
 	if err := m.Issue(t.Context(), orderIDs(0, 3)); err != nil {
 		t.Fatal(err)
 	}

@@ -51,14 +51,8 @@ func TestRefusals(t *testing.T) {
 // TestRefusedAnswers: an agent that has the broker's answers delivered to all
 // agents has nothing done by them, and does not fill their logs.
 func TestRefusedAnswers(t *testing.T) {
-	b := newBed(t)
-	m := b.server("one")
-	m.candidate(nil)
-	until(t, "it leads", m.Leads)
-	good := b.enrolled(m, "001")
+	b, m, h := pair(t)
 	bad := b.enrolled(m, "002")
-	h := newHand(t, good)
-	until(t, "the agent is in step", h.Synced)
 	nc, err := nats.Connect(bad.URLs[0], append(bad.Options(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))...)
 	if err != nil {
 		t.Fatal(err)

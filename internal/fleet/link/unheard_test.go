@@ -8,12 +8,7 @@ import (
 // TestUnheard: an agent to whom the broker does not pass on orders gets them all
 // the same, and hears those that follow.
 func TestUnheard(t *testing.T) {
-	b := newBed(t)
-	m := b.server("one")
-	m.candidate(nil)
-	until(t, "it leads", m.Leads)
-	h := newHand(t, b.enrolled(m, "001"), func(o *AgentOptions) { o.Recheck = 200 * time.Millisecond })
-	until(t, "the agent is in step", h.Synced)
+	_, m, h := pair(t, func(o *AgentOptions) { o.Recheck = 200 * time.Millisecond })
 	for _, sub := range h.listening {
 		if err := sub.Unsubscribe(); err != nil {
 			t.Fatal(err)
