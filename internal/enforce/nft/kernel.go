@@ -25,7 +25,7 @@ type kernel struct {
 	generation uint32      // 0: the table has not been looked at yet
 	sets       []set       // that the table has
 	held       map[set]int // about how many elements are in them
-	renewing   int         // how many large transactions more are not tried as plain additions
+	renewing   int         // so many transactions more are not tried as plain additions
 }
 
 // A large transaction is tried as a plain addition, which costs a third: many

@@ -378,3 +378,32 @@ func TestConnections(t *testing.T) {
 	f(0, "2001:db8:b::/48", "198.51.100.2", "198.51.100.3")
 	f(0, "203.0.113.9")
 }
+
+// Many at once, of which some are in force already, get the ends that are asked
+// for, all of them, and so do those that are asked for next.
+func TestManyAgain(t *testing.T) {
+	m := open(t)
+	all := addresses(3 * large)
+	must(t, m.Apply, all[:2*large]...)
+	for round := range 3 {
+		until := time.Now().Add(time.Duration(2+round) * time.Hour)
+		some := all[round*large/2:][:2*large]
+		for i := range some {
+			some[i].Until = until
+		}
+		must(t, m.Apply, some...)
+		list, err := m.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := map[riposte.Target]time.Time{}
+		for _, e := range list {
+			held[e.Target] = e.Until
+		}
+		for _, e := range some {
+			if got := held[e.Target]; got.Sub(until).Abs() > drift {
+				t.Fatalf("round %d: %s is held until %v, want %v", round, e.Target.Value, got, until)
+			}
+		}
+	}
+}
