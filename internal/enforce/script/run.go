@@ -215,7 +215,18 @@ func stop(p *os.Process, done <-chan error) {
 		kill(p)
 		<-done
 	}
+	// They die in their own time. What undoes their work must not begin before.
+	for range gone {
+		if !running(p) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
+
+// gone is for how many milliseconds the end of a killed process group is waited
+// for: where nobody collects the dead they stay in it.
+const gone = 500
 
 // feed writes the script's input and ends it. It reports whether it ended it
 // because the script asked nothing. A script that reads none of it is none of

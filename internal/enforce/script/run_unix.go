@@ -32,4 +32,8 @@ func terminate(p *os.Process) { syscall.Kill(-p.Pid, syscall.SIGTERM) }
 
 func kill(p *os.Process) { syscall.Kill(-p.Pid, syscall.SIGKILL) }
 
+// running reports whether the process group has members, dead ones that nobody has
+// collected among them.
+func running(p *os.Process) bool { return syscall.Kill(-p.Pid, 0) == nil }
+
 func busy(err error) bool { return errors.Is(err, syscall.ETXTBSY) }

@@ -65,6 +65,9 @@ func kill(p *os.Process) {
 	}
 }
 
+// running does not know: taskkill has ended the tree.
+func running(*os.Process) bool { return false }
+
 func busy(err error) bool {
 	const sharingViolation = syscall.Errno(32)
 	return errors.Is(err, sharingViolation)
